@@ -1,0 +1,44 @@
+# `make run` and `make test` set everything up in .venv; a second run needs no network.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test lint types proto lock clean
+
+run: .venv/runtime.stamp ## run the server with its embedded Postgres
+	@$(BIN)/seestack-ingest serve
+
+test: .venv/development.stamp ## run every test
+	@$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+
+lint: .venv/development.stamp ## check style, the .proto file and the generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/buf lint proto
+
+types: .venv/development.stamp ## check types
+	@$(BIN)/mypy
+
+proto: .venv/development.stamp ## generate Python from the .proto file
+	@$(BIN)/python proto/generate.py
+
+lock: .venv/development.stamp ## resolve the dependencies of pyproject.toml anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade pyproject.toml --group build --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove what the other targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/runtime.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.x") if sys.version_info < (3, 11) else None'
+	@echo "Setting up .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.venv/development.stamp: .venv/runtime.stamp requirements-dev.lock
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@

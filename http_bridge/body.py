@@ -1,0 +1,167 @@
+"""Request bodies: read within the size limit, unpacked, and from JSON to the service layer's terms."""
+
+import zlib
+from typing import Any, Protocol
+
+import msgspec
+from flask import Request
+
+from server.batch import InvalidTimestamp, NotAnArray, RawBatch, RawItems
+from server.errors import MalformedRequestError, UnsupportedMediaTypeError
+from server.service import IngestService
+from server.timestamps import parse_rfc3339_column
+
+JSON = "application/json"
+# RFC 9110, 8.4.1.3: x-gzip is the same as gzip.
+_GZIP = frozenset({"gzip", "x-gzip"})
+_IDENTITY = frozenset({"", "identity"})
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+# A refused body up to this many times the limit is read and dropped: a client that is still sending when the
+# connection closes never sees why.
+_DRAIN_FACTOR = 16
+_CHUNK_BYTES = 2**16
+
+
+class _Item(msgspec.Struct, rename="camel", gc=False):
+    """An item of the body; the fields are those of server.batch.FIELDS, in that order, of any type yet."""
+
+    trace_id: Any = None
+    direction: Any = None
+    method: Any = None
+    host: Any = None
+    path: Any = None
+    status_code: Any = None
+    duration_ms: Any = None
+    request_size: Any = None
+    response_size: Any = None
+    user_id: Any = None
+    error_fingerprint: Any = None
+    timestamp: Any = None
+
+
+class _Body(msgspec.Struct, rename="camel"):
+    project_id: Any = None
+    requests: list[_Item] | None = None
+
+
+class _UncheckedBody(msgspec.Struct, rename="camel"):
+    project_id: Any = None
+    requests: Any = None
+
+
+class Readable(Protocol):
+    """The part of `wsgi.input` that is used here."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, b"" at the end of the body."""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_unchecked = msgspec.json.Decoder(_UncheckedBody).decode
+
+
+def read_body(request: Request, service: IngestService) -> bytes:
+    """Return the body of a request, unpacked.
+
+    Raises UnsupportedMediaTypeError, PayloadTooLargeError (for the size as sent and as unpacked), and
+    MalformedRequestError for broken gzip.
+    """
+    if request.mimetype != JSON:
+        raise UnsupportedMediaTypeError
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _GZIP | _IDENTITY:
+        raise UnsupportedMediaTypeError("Content-Encoding must be gzip or absent")
+    service.check_size(request.content_length or 0)
+    body = _read_up_to(request.environ["wsgi.input"], service.max_body_bytes + 1)
+    service.check_size(len(body))
+    if encoding in _GZIP:
+        body = _unpack(body, service.max_body_bytes + 1)
+        service.check_size(len(body))
+    return body
+
+
+def drain_body(request: Request, service: IngestService) -> None:
+    """Read what is left of a refused request's body, within bounds, unless the client waits for `100 Continue`."""
+    if "Expect" not in request.headers:
+        stream: Readable = request.environ["wsgi.input"]
+        left = service.max_body_bytes * _DRAIN_FACTOR
+        while left > 0 and (chunk := stream.read(_CHUNK_BYTES)):
+            left -= len(chunk)
+
+
+def decode_batch(body: bytes) -> RawBatch:
+    """Decode a body. Raises MalformedRequestError when it is not JSON (RFC 8259), in UTF-8."""
+    try:
+        if not body.isascii():
+            body.decode()  # values of unknown fields are skipped undecoded
+        try:
+            decoded = _decode(body)
+        except msgspec.ValidationError:
+            return _decode_unusual(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequestError from error
+    items = decoded.requests
+    return RawBatch(decoded.project_id, None if items is None else _to_columns(items))
+
+
+def _decode_unusual(body: bytes) -> RawBatch:
+    """Decode JSON whose structure is not that of a batch, keeping what can be told apart of it."""
+    try:
+        decoded = _decode_unchecked(body)
+    except msgspec.ValidationError:
+        # Not an object at all, or a number that does not fit anything.
+        msgspec.json.decode(body)
+        return RawBatch(None, None)
+    if not isinstance(decoded.requests, list):
+        return RawBatch(decoded.project_id, NotAnArray if decoded.requests is not None else None)
+    not_objects = frozenset(index for index, item in enumerate(decoded.requests) if not isinstance(item, dict))
+    items = [msgspec.convert(item if isinstance(item, dict) else {}, _Item) for item in decoded.requests]
+    return RawBatch(decoded.project_id, _to_columns(items, not_objects))
+
+
+def _to_columns(items: list[_Item], not_objects: frozenset[int] = frozenset()) -> RawItems:
+    columns: list[Any] = list(zip(*map(msgspec.structs.astuple, items), strict=True))
+    if columns:
+        columns[-1] = _to_timestamps(columns[-1])
+    return RawItems(len(items), columns, not_objects)
+
+
+def _to_timestamps(values: tuple[object, ...]) -> list[int | type[InvalidTimestamp] | None]:
+    if set(map(type, values)) == {str}:
+        parsed = parse_rfc3339_column(values)  # type: ignore[arg-type]
+        if None not in parsed:
+            return parsed  # type: ignore[return-value]
+    return [_to_timestamp(value) for value in values]
+
+
+def _to_timestamp(value: object) -> int | type[InvalidTimestamp] | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    parsed = parse_rfc3339_column([value])[0] if isinstance(value, str) else None
+    return InvalidTimestamp if parsed is None else parsed
+
+
+def _read_up_to(stream: Readable, size: int) -> bytes:
+    """Return at most `size` bytes; a stream may return fewer at a time than it is asked for."""
+    chunks: list[bytes] = []
+    while size > 0 and (chunk := stream.read(size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _unpack(packed: bytes, size: int) -> bytes:
+    """Return at most `size` bytes of gzip data, which may have several members (RFC 1952, 2.2)."""
+    unpacked: list[bytes] = []
+    while packed and size > 0:
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            unpacked.append(member.decompress(packed, size))
+        except zlib.error as error:
+            raise MalformedRequestError("Request body is not valid gzip") from error
+        size -= len(unpacked[-1])
+        if size > 0 and not member.eof:
+            raise MalformedRequestError("Request body is not valid gzip")
+        packed = member.unused_data
+    return b"".join(unpacked)

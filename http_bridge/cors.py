@@ -1,0 +1,37 @@
+"""Cross-origin calls from browsers (the Fetch standard, 3.2). The key authorises, so no credentials are allowed."""
+
+from flask import Request, Response
+
+ALLOWED_METHODS = "POST"
+ALLOWED_HEADERS = "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding"
+EXPOSED_HEADERS = "X-Request-Id, Retry-After"
+MAX_AGE_S = 86_400
+
+
+class Cors:
+    """Answers preflights and marks answers, for origins out of a setting: `*`, or a list separated by commas."""
+
+    def __init__(self, origins: str) -> None:
+        self._origins = frozenset(origin.strip() for origin in origins.split(","))
+
+    def mark(self, request: Request, response: Response) -> None:
+        """Add to an answer what lets the page that asked read it."""
+        origin = request.headers.get("Origin")
+        if "*" in self._origins:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        else:
+            response.vary.add("Origin")
+            if origin not in self._origins:
+                return
+            response.headers["Access-Control-Allow-Origin"] = origin or ""
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+
+    def preflight(self) -> Response:
+        """Return the answer to an OPTIONS request; `mark` is still to be called on it."""
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
+        response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        response.headers["Access-Control-Max-Age"] = str(MAX_AGE_S)
+        response.headers["Allow"] = f"{ALLOWED_METHODS}, OPTIONS"
+        return response

@@ -1,0 +1,345 @@
+"""The OpenAPI 3.1 document of the HTTP side, made from the same tables that the server works by."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from http_bridge.cors import MAX_AGE_S
+from server.errors import OUTCOMES, ErrorCode
+from server.rules import MAX_INT64, RULES, Text
+from server.settings import Contract, Settings
+from server.validation import MAX_DETAILS, MAX_ITEMS
+
+_EXAMPLE_PROJECT = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+_EXAMPLE_REQUEST_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+_EXAMPLE_TIME = "2026-03-31T12:00:00.000Z"
+_EXAMPLE_BATCH = {
+    "projectId": _EXAMPLE_PROJECT,
+    "requests": [
+        {
+            "traceId": "trace-001",
+            "direction": "outbound",
+            "method": "POST",
+            "host": "payments.stripe.com",
+            "path": "/v1/charges",
+            "statusCode": 200,
+            "durationMs": 320,
+            "requestSize": 256,
+            "responseSize": 1024,
+            "userId": "usr_99",
+            "timestamp": _EXAMPLE_TIME,
+        },
+        {
+            "traceId": "trace-002",
+            "direction": "inbound",
+            "method": "GET",
+            "host": "api.myapp.com",
+            "path": "/api/orders",
+            "statusCode": 401,
+            "durationMs": 8,
+            "requestSize": 0,
+            "responseSize": 64,
+            "timestamp": "2026-03-31T12:00:01.000Z",
+        },
+    ],
+}
+_EXAMPLE_DETAILS = {"requests[0].traceId": "must not be blank", "requests[1].statusCode": "must not be null"}
+
+_DESCRIPTIONS = {
+    "traceId": "The trace the request belongs to.",
+    "direction": "`inbound`: served by the sender. `outbound`: made by the sender.",
+    "method": "HTTP method, a token of RFC 9110; stored in upper case.",
+    "host": "Host that served the request.",
+    "path": "Path. A `?` or `#` and what follows is cut off and never stored.",
+    "statusCode": "Status of the response, 0 when none came.",
+    "durationMs": "Milliseconds the request took.",
+    "requestSize": "Bytes of the request's body.",
+    "responseSize": "Bytes of the response's body.",
+    "userId": "The user on whose behalf the request was made.",
+    "errorFingerprint": "Groups equal errors.",
+    "timestamp": "When the request happened: RFC 3339, with `Z` or an offset; stored to the microsecond.",
+}
+_OPTIONAL = frozenset({"userId", "errorFingerprint"})
+_SIZES = frozenset({"requestSize", "responseSize"})
+_INGEST_ERRORS = (
+    ErrorCode.MALFORMED_REQUEST,
+    ErrorCode.INVALID_API_KEY,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.VALIDATION_ERROR,
+    ErrorCode.INTERNAL_ERROR,
+    ErrorCode.SERVICE_UNAVAILABLE,
+)
+_NOT_NUL = r"^[^\u0000]*$"
+_NOT_BLANK_NOT_NUL = r"^(?=[\s\S]*\S)[^\u0000]*$"
+_PATTERNS = {
+    "method": r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$",
+    "path": r"^(?=[^?#]*[^\s?#])[^\u0000]*$",
+    "userId": _NOT_NUL,
+    "errorFingerprint": _NOT_NUL,
+}
+
+Schema = dict[str, Any]
+
+
+def describe_api(settings: Settings) -> Schema:
+    """Return the document for a server with these settings."""
+    lenient = settings.contract is Contract.LENIENT
+    schemes = {"ApiKeyAuth": {"type": "apiKey", "in": "header", "name": "X-SeeStack-Key"}}
+    if lenient:
+        schemes["OlderApiKeyAuth"] = {"type": "apiKey", "in": "header", "name": "X-AllStak-Key"}
+        schemes["BearerAuth"] = {"type": "http", "scheme": "bearer"}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SeeStack ingest",
+            "version": version("seestack-ingest"),
+            "description": "Takes batches of HTTP request telemetry and stores them durably. "
+            "Every failure, on every path, is the error envelope.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/ingest/v1/http-requests": {
+                "post": _describe_ingest(settings, schemes),
+                "options": _describe_preflight(),
+            },
+            "/healthz": {"get": _describe_probe("Tells that the process is alive", "ok")},
+            "/readyz": {
+                "get": _describe_probe(
+                    "Tells whether a batch could be stored now", "ready", ErrorCode.SERVICE_UNAVAILABLE
+                )
+            },
+        },
+        "components": {
+            "securitySchemes": schemes,
+            "schemas": {
+                "Batch": _batch_schema(lenient=lenient),
+                "HttpRequest": _item_schema(lenient=lenient),
+                "Accepted": _accepted_schema(),
+                "Error": _error_schema(),
+            },
+            "headers": {
+                "RequestId": {
+                    "description": "Id of the request, the client's own when it sent a UUID; errors carry it too.",
+                    "schema": {"type": "string", "format": "uuid"},
+                    "required": True,
+                },
+                "RetryAfter": {
+                    "description": "Seconds to wait before sending the same request again (RFC 9110, 10.2.3).",
+                    "schema": {"type": "integer", "minimum": 1},
+                    "required": True,
+                },
+            },
+        },
+    }
+
+
+def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schema:
+    return {
+        "operationId": "ingestHttpRequests",
+        "summary": "Ingest a batch of HTTP request telemetry",
+        "description": "The batch is stored whole or not at all. 202 is sent once it would survive a crash of the "
+        f"server. The body is limited to {settings.max_body_bytes} bytes, unpacked, and may be sent with "
+        "`Content-Encoding: gzip`.",
+        "security": [{name: []} for name in schemes],
+        "parameters": [
+            {
+                "name": "X-Request-Id",
+                "in": "header",
+                "description": "A UUID to find this request by; anything else is ignored.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Batch"},
+                    "examples": {"batch": {"value": _EXAMPLE_BATCH}},
+                }
+            },
+        },
+        "responses": {
+            "202": {
+                "description": "The batch is stored.",
+                "headers": _headers(),
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/Accepted"},
+                        "examples": {"accepted": {"value": {"ok": True, "accepted": 2}}},
+                    }
+                },
+            },
+            **_error_responses(*_INGEST_ERRORS, limit=settings.max_body_bytes),
+        },
+    }
+
+
+def _describe_preflight() -> Schema:
+    return {
+        "operationId": "preflightHttpRequests",
+        "summary": "Answer a browser's CORS preflight",
+        "description": f"Browsers may keep the answer for {MAX_AGE_S} seconds.",
+        "responses": {"204": {"description": "What a page of another origin may send.", "headers": _headers()}},
+    }
+
+
+def _describe_probe(summary: str, status: str, *errors: ErrorCode) -> Schema:
+    return {
+        "operationId": f"get{status.capitalize()}",
+        "summary": summary,
+        "responses": {
+            "200": {
+                "description": "It does.",
+                "headers": _headers(),
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {"status": {"const": status}},
+                            "required": ["status"],
+                        },
+                        "examples": {status: {"value": {"status": status}}},
+                    }
+                },
+            },
+            **_error_responses(*errors),
+        },
+    }
+
+
+def _batch_schema(*, lenient: bool) -> Schema:
+    return {
+        "type": "object",
+        "description": "Unknown fields are ignored.",
+        "properties": {
+            "projectId": {
+                "type": ["string", "null"] if lenient else "string",
+                "format": "uuid",
+                "description": "The project of the API key.",
+            },
+            "requests": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_ITEMS,
+                "items": {"$ref": "#/components/schemas/HttpRequest"},
+            },
+        },
+        "required": ["requests"] if lenient else ["projectId", "requests"],
+    }
+
+
+def _item_schema(*, lenient: bool) -> Schema:
+    optional = _OPTIONAL | _SIZES if lenient else _OPTIONAL
+    return {
+        "type": "object",
+        "description": "One HTTP request. Unknown fields are ignored.",
+        "properties": {name: _field_schema(name, optional=name in optional) for name in RULES},
+        "required": [name for name in RULES if name not in optional],
+    }
+
+
+def _field_schema(name: str, *, optional: bool) -> Schema:
+    rule = RULES[name]
+    schema: Schema = {"description": _DESCRIPTIONS[name]}
+    if name == "statusCode":
+        schema |= {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 100, "maximum": 599}]}
+    elif name == "direction":
+        schema |= {"type": "string", "enum": ["inbound", "outbound"]}
+    elif name == "timestamp":
+        schema |= {"type": "string", "format": "date-time"}
+    elif isinstance(rule, Text):
+        schema |= {"type": "string", "maxLength": rule.longest, "pattern": _PATTERNS.get(name, _NOT_BLANK_NOT_NUL)}
+    else:
+        schema |= {"type": "integer", "minimum": 0, "maximum": MAX_INT64}
+    if optional:
+        schema["type"] = [schema["type"], "null"]
+    return schema
+
+
+def _accepted_schema() -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "ok": {"const": True},
+            "accepted": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_ITEMS,
+                "description": "Items now stored durably: all of the batch.",
+            },
+        },
+        "required": ["ok", "accepted"],
+        "additionalProperties": False,
+    }
+
+
+def _error_schema() -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "success": {"const": False},
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "string", "enum": [code.value for code in OUTCOMES]},
+                    "message": {"type": "string"},
+                    "details": {
+                        "type": "object",
+                        "description": "Messages by the path of the violated field, e.g. `requests[0].traceId`.",
+                        "additionalProperties": {"type": "string"},
+                        "minProperties": 1,
+                        "maxProperties": MAX_DETAILS,
+                    },
+                },
+                "required": ["code", "message"],
+                "additionalProperties": False,
+            },
+            "meta": {
+                "type": "object",
+                "properties": {
+                    "requestId": {"type": "string", "format": "uuid"},
+                    "timestamp": {"type": "string", "format": "date-time"},
+                },
+                "required": ["requestId", "timestamp"],
+                "additionalProperties": False,
+            },
+        },
+        "required": ["success", "error", "meta"],
+        "additionalProperties": False,
+    }
+
+
+def _error_responses(*codes: ErrorCode, limit: int = 0) -> Schema:
+    return {str(OUTCOMES[code].http_status): _error_response(code, limit) for code in codes}
+
+
+def _error_response(code: ErrorCode, limit: int) -> Schema:
+    outcome = OUTCOMES[code]
+    is_too_large = code is ErrorCode.PAYLOAD_TOO_LARGE
+    error: dict[str, object] = {
+        "code": code.value,
+        "message": f"Request body exceeds {limit} bytes" if is_too_large else outcome.message,
+    }
+    if code is ErrorCode.VALIDATION_ERROR:
+        error["details"] = _EXAMPLE_DETAILS
+    meta = {"requestId": _EXAMPLE_REQUEST_ID, "timestamp": _EXAMPLE_TIME}
+    return {
+        "description": HTTPStatus(outcome.http_status).phrase,
+        "headers": _headers(may_retry=code is ErrorCode.SERVICE_UNAVAILABLE),
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/Error"},
+                "examples": {code.value: {"value": {"success": False, "error": error, "meta": meta}}},
+            }
+        },
+    }
+
+
+def _headers(*, may_retry: bool = False) -> Schema:
+    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    if may_retry:
+        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+    return headers

@@ -1,0 +1,1 @@
+"""The ingest service, its gRPC server, its settings and the command line."""

@@ -1,0 +1,30 @@
+"""The command line, `seestack-ingest`."""
+
+import click
+
+from server.cli.check import check
+from server.cli.keys import keys
+from server.cli.migrate import migrate
+from server.cli.projects import projects
+from server.cli.psql import psql
+from server.cli.sample import sample
+from server.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="seestack-ingest", message="%(prog)s %(version)s")
+def main() -> None:
+    """Ingest server for HTTP request telemetry: JSON and gRPC in, durable Postgres rows out.
+
+    \b
+    Start here:
+      seestack-ingest serve     run the server; its banner shows how to send a batch
+      seestack-ingest sample    send it made-up telemetry
+      seestack-ingest psql      look at the rows
+
+    Every setting is an environment variable, SEESTACK_..., and a flag of `serve`.
+    """
+
+
+for command in (serve, check, migrate, projects, keys, sample, psql):
+    main.add_command(command)

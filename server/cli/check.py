@@ -1,0 +1,66 @@
+"""`seestack-ingest check`."""
+
+import socket
+import sys
+from collections.abc import Callable
+
+import click
+
+from server.bootstrap import open_database
+from server.cli.options import explains_errors, with_settings
+from server.cli.output import json_flag, print_json, print_table
+from server.network import PortTakenError, listen, reserve
+from server.settings import Settings, environment_name
+from storage.database import connect
+from storage.errors import StorageError
+
+_VERSION = "SELECT current_setting('server_version')"
+
+
+@click.command()
+@json_flag
+@with_settings()
+@explains_errors
+def check(settings: Settings, *, as_json: bool) -> None:
+    """Show the effective settings, and try whether the database and the ports can be used.
+
+    Secrets are not shown. Ends with exit code 1 when something cannot be used. While a server runs, its ports are
+    taken.
+    """
+    effective = {environment_name(name): value for name, value in settings.model_dump(mode="json").items()}
+    checks = {
+        "database": _try(lambda: _check_database(settings)),
+        "HTTP port": _try(lambda: _check_port(listen, settings.http_host, settings.http_port)),
+        "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
+    }
+    if as_json:
+        results = {name: {"usable": usable, "message": message} for name, (usable, message) in checks.items()}
+        print_json({"settings": effective, "checks": results})
+    else:
+        print_table([{"setting": name, "value": value} for name, value in effective.items()], empty="")
+        rows = [
+            {"check": name, "result": "usable" if usable else "NOT USABLE", "": message}
+            for name, (usable, message) in checks.items()
+        ]
+        print_table(rows, empty="")
+    if not all(usable for usable, _ in checks.values()):
+        sys.exit(1)
+
+
+def _try(action: Callable[[], str]) -> tuple[bool, str]:
+    try:
+        return True, action()
+    except (StorageError, PortTakenError) as error:
+        return False, str(error)
+
+
+def _check_database(settings: Settings) -> str:
+    with open_database(settings) as (url, embedded), connect(url) as connection:
+        row = connection.execute(_VERSION).fetchone()
+    kind = "embedded" if embedded is not None else "given"
+    return f"{kind}, Postgres {row[0] if row else '?'}"
+
+
+def _check_port(bind: Callable[[str, int], socket.socket], host: str, port: int) -> str:
+    bind(host, port).close()
+    return f"{host}, port {port}"

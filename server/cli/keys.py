@@ -1,0 +1,110 @@
+"""`seestack-ingest keys`."""
+
+from datetime import timedelta
+
+import click
+
+from server.bootstrap import connect_migrated
+from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
+from server.cli.output import json_flag, print_json, print_table
+from server.settings import Settings
+from storage.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key
+from storage.projects import find_project
+
+_REVOKED_WITHIN = "servers refuse it within 10 s"
+
+
+@click.group()
+def keys() -> None:
+    """Create, list, revoke and rotate API keys.
+
+    A raw key is shown once, when it is created; only a digest of it is stored. KEY is a key's id or its prefix,
+    as `list` shows them.
+    """
+
+
+@keys.command()
+@click.option("--project", required=True, metavar="NAME|ID", help="Project the key is for.")
+@click.option("--name", default="default", show_default=True, help="What the key is for, to tell it from others.")
+@click.option(
+    "--expires-in-days", type=click.FloatRange(min=0, min_open=True, max=36500), help="Lifetime; for good without it."
+)
+@json_flag
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def create(settings: Settings, project: str, name: str, expires_in_days: float | None, *, as_json: bool) -> None:
+    """Create a key and show it, once."""
+    lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
+    with connect_migrated(settings) as connection:
+        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime)
+    _show_raw_key(key, raw_key, as_json=as_json)
+
+
+@keys.command(name="list")
+@click.option("--project", metavar="NAME|ID", help="Only keys of this project.")
+@json_flag
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def list_(settings: Settings, project: str | None, *, as_json: bool) -> None:
+    """List keys, revoked and expired ones too."""
+    with connect_migrated(settings) as connection:
+        project_id = find_project(connection, project).id if project is not None else None
+        rows = [_as_dict(key) for key in list_keys(connection, project_id)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, empty="no keys yet; make one with `seestack-ingest keys create --project NAME`")
+
+
+@keys.command()
+@click.argument("key")
+@json_flag
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
+    """Make KEY invalid for good."""
+    with connect_migrated(settings) as connection:
+        revoked = revoke_key(connection, find_key(connection, key))
+    if as_json:
+        print_json(_as_dict(revoked))
+    else:
+        click.echo(f"revoked key {revoked.prefix}... ({revoked.name}); {_REVOKED_WITHIN}")
+
+
+@keys.command()
+@click.argument("key")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(min=0, max=24 * 365),
+    default=24.0,
+    show_default=True,
+    help="How long the old key stays valid beside the new one.",
+)
+@json_flag
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
+    """Create a successor of KEY and let KEY expire."""
+    with connect_migrated(settings) as connection:
+        new_key, raw_key = rotate_key(connection, find_key(connection, key), timedelta(hours=overlap_hours))
+    _show_raw_key(new_key, raw_key, as_json=as_json)
+
+
+def _show_raw_key(key: ApiKey, raw_key: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"projectId": str(key.project_id), "apiKey": raw_key, **_as_dict(key)})
+    else:
+        click.echo(f"project {key.project_id}\nkey     {raw_key}\n\nKeep the key: it is not shown again.")
+
+
+def _as_dict(key: ApiKey) -> dict[str, object]:
+    return {
+        "keyId": str(key.id),
+        "projectId": str(key.project_id),
+        "name": key.name,
+        "prefix": key.prefix,
+        "createdAt": key.created_at,
+        "expiresAt": key.expires_at,
+        "revokedAt": key.revoked_at,
+        "lastUsedAt": key.last_used_at,
+    }

@@ -1,0 +1,18 @@
+"""`seestack-ingest migrate`."""
+
+import click
+
+from server.bootstrap import open_database, prepare_schema
+from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
+from server.settings import Settings
+from storage.database import connect
+
+
+@click.command()
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def migrate(settings: Settings) -> None:
+    """Bring the database's schema up to date, as `serve` does when it starts."""
+    with open_database(settings) as (url, _), connect(url) as connection:
+        done = prepare_schema(connection)
+    click.echo("\n".join(f"applied {name}" for name in done) or "nothing to do: the schema is up to date")

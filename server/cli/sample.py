@@ -1,0 +1,80 @@
+"""`seestack-ingest sample`."""
+
+import time
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from server.bootstrap import read_credentials
+from server.cli.options import fail, with_settings
+from server.cli.output import json_flag, print_json
+from server.network import join_host_port
+from server.sample import Client, GrpcClient, HttpClient, SendError, send_at_rate
+from server.settings import Settings
+
+
+@click.command()
+@click.option("--protocol", type=click.Choice(["http", "grpc"]), default="http", show_default=True)
+@click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Rows to send in all.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True, help="Rows a second."
+)
+@click.option("--batch-size", type=click.IntRange(1, 100), default=50, show_default=True, help="Rows a batch.")
+@click.option("--url", help="HTTP server to send to.  [default: by the settings, http://127.0.0.1:8080]")
+@click.option("--target", help="gRPC server to send to.  [default: by the settings, 127.0.0.1:50051]")
+@click.option("--project-id", help="Project of the key.  [default: from credentials.json in the data folder]")
+@click.option("--api-key", envvar="SEESTACK_API_KEY", show_envvar=True, help="Raw key.  [default: as above]")
+@json_flag
+@with_settings("data_dir", "http_host", "http_port", "grpc_host", "grpc_port")
+def sample(
+    settings: Settings,
+    protocol: str,
+    rows: int,
+    rate: float,
+    batch_size: int,
+    url: str | None,
+    target: str | None,
+    project_id: str | None,
+    api_key: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Send realistic made-up telemetry to a running server."""
+    credentials = read_credentials(settings.data_dir) or ("", "")
+    project_id, api_key = project_id or credentials[0], api_key or credentials[1]
+    if not project_id or not api_key:
+        fail(f"no credentials.json in {settings.data_dir}: give --project-id and --api-key")
+    client: Client
+    if protocol == "http":
+        client = HttpClient(url or f"http://{join_host_port(settings.http_host, settings.http_port)}", api_key)
+    else:
+        client = GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key)
+    started = time.monotonic()
+    stored = 0
+    try:
+        with _progress_bar(hidden=as_json) as progress:
+            task = progress.add_task(f"sending over {protocol}", total=rows)
+            for accepted in send_at_rate(client, project_id, rows=rows, rows_per_second=rate, batch_size=batch_size):
+                stored += accepted
+                progress.update(task, completed=stored)
+    except SendError as error:
+        fail(f"{stored} rows stored, then: {error}")
+    except KeyboardInterrupt:
+        pass
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json({"accepted": stored, "seconds": round(seconds, 3)})
+    else:
+        click.echo(f"{stored} rows stored in {seconds:.1f} s, {stored / seconds:.0f} rows/s")
+
+
+def _progress_bar(*, hidden: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=hidden,
+    )

@@ -1,0 +1,92 @@
+"""`seestack-ingest serve`."""
+
+import shlex
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from server.bootstrap import credentials_path, read_credentials
+from server.cli.options import explains_errors, with_settings
+from server.log import configure_logging
+from server.network import join_host_port
+from server.serve import serve as run_server
+from server.settings import Settings
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to connect to instead
+
+_BANNER = """
+seestack-ingest serves
+  HTTP  {http_url}  (documentation: {http_url}/docs)
+  gRPC  {grpc_target}
+"""
+_CREDENTIALS = """\
+  key   {file}
+
+Send a batch, by HTTP and by gRPC, then look at the rows:
+
+  KEY=$(sed -n 's/.*"apiKey": "\\(.*\\)".*/\\1/p' {quoted_file})
+  BATCH='{batch}'
+  curl {http_url}/ingest/v1/http-requests -H "X-SeeStack-Key: $KEY" -H 'Content-Type: application/json' -d "$BATCH"
+  grpcurl -plaintext -H "x-seestack-key: $KEY" -d "$BATCH" {grpc_target} \
+seestack.ingest.v1.IngestService/IngestHttpRequests
+  {psql} -c 'SELECT "timestamp", method, host, path, status_code FROM http_requests'
+"""
+_NO_CREDENTIALS = """\
+
+A client needs a project and a key:
+
+  seestack-ingest projects create NAME
+  seestack-ingest keys create --project NAME
+"""
+
+
+@click.command()
+@with_settings()
+@explains_errors
+def serve(settings: Settings) -> None:
+    """Run the server until Ctrl-C.
+
+    Without any setting it keeps its data in an embedded Postgres, makes a first project and key, and listens on
+    127.0.0.1: HTTP on port 8080, gRPC on port 50051.
+    """
+    configure_logging()
+    # The embedded server's location is no setting of the user's, so the banner must not take it for one.
+    is_embedded = settings.database_url is None
+    run_server(settings, lambda effective: click.echo(_banner(effective, is_embedded=is_embedded)))
+
+
+def _banner(settings: Settings, *, is_embedded: bool) -> str:
+    http_host = _WILDCARDS.get(settings.http_host, settings.http_host)
+    grpc_host = _WILDCARDS.get(settings.grpc_host, settings.grpc_host)
+    file = credentials_path(settings.data_dir)
+    credentials = read_credentials(settings.data_dir) if is_embedded else None
+    return (_BANNER + (_CREDENTIALS if credentials else _NO_CREDENTIALS)).format(
+        http_url=f"http://{join_host_port(http_host, settings.http_port)}",
+        grpc_target=join_host_port(grpc_host, settings.grpc_port),
+        file=file,
+        quoted_file=shlex.quote(str(file)),
+        batch=_example_batch(credentials[0]) if credentials else "",
+        psql=_own_command(settings, "psql"),
+    )
+
+
+def _example_batch(project_id: str) -> str:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f'{{"projectId":"{project_id}","requests":[{{"traceId":"trace-001","direction":"outbound","method":"GET",'
+        f'"host":"api.example.com","path":"/v1/orders","statusCode":200,"durationMs":42,"requestSize":0,'
+        f'"responseSize":512,"timestamp":"{now}"}}]}}'
+    )
+
+
+def _own_command(settings: Settings, subcommand: str) -> str:
+    """Return a line that runs another command of this program on the same data, ready to paste."""
+    program = Path(sys.argv[0])
+    is_on_path = shutil.which(program.name) == str(program)
+    words = [program.name if is_on_path else str(program), subcommand]
+    if settings.data_dir != Settings().data_dir:
+        words += ["--data-dir", str(settings.data_dir)]
+    return shlex.join(words)

@@ -1,0 +1,22 @@
+"""Where a request carries its API key: the same names for HTTP headers and gRPC metadata."""
+
+from collections.abc import Callable
+
+KEY_HEADER = "x-seestack-key"
+# What SDKs older than the contract send.
+OLDER_KEY_HEADER = "x-allstak-key"
+_BEARER = "bearer "
+
+
+def find_raw_key(header: Callable[[str], str | None], *, lenient: bool) -> str:
+    """Return the raw key, "" when there is none; `header` looks a lower-case name up.
+
+    Lenient also takes the older header and `Authorization: Bearer` (RFC 6750).
+    """
+    raw_key = header(KEY_HEADER)
+    if raw_key is None and lenient:
+        raw_key = header(OLDER_KEY_HEADER)
+        authorization = header("authorization") or ""
+        if raw_key is None and authorization.lower().startswith(_BEARER):
+            raw_key = authorization[len(_BEARER) :]
+    return raw_key.strip() if raw_key else ""

@@ -1,0 +1,127 @@
+"""Every error a caller can get, and the one table of what each is on either protocol (the ingest contract)."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+import grpc
+
+RETRY_AFTER_S = 1
+
+
+class ErrorCode(StrEnum):
+    """Machine-readable codes, as they stand in `error.code` (HTTP) and `ErrorInfo.reason` (gRPC)."""
+
+    MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    INVALID_API_KEY = "INVALID_API_KEY"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+
+
+class Outcome(NamedTuple):
+    """What an error is for the caller."""
+
+    http_status: int
+    grpc_status: grpc.StatusCode
+    message: str
+
+
+OUTCOMES: Mapping[ErrorCode, Outcome] = MappingProxyType(
+    {
+        ErrorCode.MALFORMED_REQUEST: Outcome(400, grpc.StatusCode.INTERNAL, "Request body is not valid JSON"),
+        ErrorCode.INVALID_API_KEY: Outcome(401, grpc.StatusCode.UNAUTHENTICATED, "Invalid or missing API key"),
+        ErrorCode.NOT_FOUND: Outcome(404, grpc.StatusCode.UNIMPLEMENTED, "Not found"),
+        ErrorCode.METHOD_NOT_ALLOWED: Outcome(405, grpc.StatusCode.UNIMPLEMENTED, "Method not allowed"),
+        ErrorCode.PAYLOAD_TOO_LARGE: Outcome(413, grpc.StatusCode.RESOURCE_EXHAUSTED, "Request body is too large"),
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: Outcome(
+            415, grpc.StatusCode.UNIMPLEMENTED, "Content-Type must be application/json"
+        ),
+        ErrorCode.VALIDATION_ERROR: Outcome(422, grpc.StatusCode.INVALID_ARGUMENT, "Validation failed"),
+        ErrorCode.INTERNAL_ERROR: Outcome(500, grpc.StatusCode.INTERNAL, "An unexpected error occurred"),
+        ErrorCode.SERVICE_UNAVAILABLE: Outcome(
+            503, grpc.StatusCode.UNAVAILABLE, "The service is temporarily unavailable"
+        ),
+    }
+)
+
+
+class IngestError(Exception):
+    """A request is refused. Subclasses name the reason; the protocols render it from OUTCOMES."""
+
+    code = ErrorCode.INTERNAL_ERROR
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str | None = None, details: Mapping[str, str] | None = None) -> None:
+        self.message = message or OUTCOMES[self.code].message
+        self.details = details or {}
+        super().__init__(self.message)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The statuses of this error."""
+        return OUTCOMES[self.code]
+
+
+class MalformedRequestError(IngestError):
+    """The body cannot be decoded."""
+
+    code = ErrorCode.MALFORMED_REQUEST
+
+
+class InvalidApiKeyError(IngestError):
+    """The key is missing, blank, unknown, expired or revoked; the caller is not told which."""
+
+    code = ErrorCode.INVALID_API_KEY
+
+
+class PathNotFoundError(IngestError):
+    """There is nothing at that path."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class MethodNotAllowedError(IngestError):
+    """The path exists, the method does not. `allowed` goes into the Allow header (RFC 9110, 10.2.1)."""
+
+    code = ErrorCode.METHOD_NOT_ALLOWED
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__()
+
+
+class PayloadTooLargeError(IngestError):
+    """The body exceeds `limit` bytes, as sent or as unpacked."""
+
+    code = ErrorCode.PAYLOAD_TOO_LARGE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Request body exceeds {limit} bytes")
+
+
+class UnsupportedMediaTypeError(IngestError):
+    """The body's media type or encoding is not one that is understood."""
+
+    code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
+
+
+class ValidationFailedError(IngestError):
+    """Fields break rules; `details` maps field paths to messages."""
+
+    code = ErrorCode.VALIDATION_ERROR
+
+    def __init__(self, details: Mapping[str, str]) -> None:
+        super().__init__(details=details)
+
+
+class ServiceUnavailableError(IngestError):
+    """The batch cannot be stored now; the same request may succeed after `retry_after_s` seconds."""
+
+    code = ErrorCode.SERVICE_UNAVAILABLE
+    retry_after_s = RETRY_AFTER_S

@@ -1,0 +1,176 @@
+"""The gRPC face of the ingest service.
+
+Handlers get the messages as bytes and decode them themselves, so that a key is checked before its body is.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from typing import Any, NamedTuple, NoReturn
+
+import grpc
+
+from seestack.ingest.v1 import ingest_pb2
+from server.credentials import find_raw_key
+from server.errors import IngestError, ServiceUnavailableError
+from server.grpc_messages import batch_error_of, decode_batch, status_of
+from server.service import IngestService, as_ingest_error
+from server.uuids import REQUEST_ID_HEADER, choose_request_id
+from storage.api_keys import ApiKey
+from storage.errors import StorageError
+
+# Where gRPC clients look for the google.rpc.Status of an error.
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+SERVICE_NAME = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+
+_logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class _Call:
+    """One call: its metadata, its request id, and how it ends badly."""
+
+    def __init__(self, context: "Context") -> None:
+        self.context = context
+        metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self.header = metadata.get
+        self.request_id = choose_request_id(metadata.get(REQUEST_ID_HEADER))
+        context.set_trailing_metadata(((REQUEST_ID_HEADER, self.request_id),))
+
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether the deadline has passed: the client does not wait any more, so no work is begun for it."""
+        remaining = self.context.time_remaining()
+        return remaining is not None and remaining <= 0
+
+    def explain(self, error: Exception) -> IngestError:
+        """Return what `error` is for the client; what nobody foresaw is logged, and the client learns the id only."""
+        if isinstance(error, IngestError):
+            return error
+        if isinstance(error, StorageError):
+            return as_ingest_error(error)
+        _logger.error("request %s failed", self.request_id, exc_info=error)
+        return IngestError()
+
+    async def refuse(self, error: IngestError) -> NoReturn:
+        """End the call with the status of `error`."""
+        status = status_of(error, self.request_id)
+        trailing_metadata = (
+            (REQUEST_ID_HEADER, self.request_id),
+            (STATUS_DETAILS_KEY, status.SerializeToString()),
+        )
+        await self.context.abort(error.outcome.grpc_status, error.message, trailing_metadata)
+
+
+class _EndOfStream(NamedTuple):
+    """Stands in the queue of outcomes after the last one; `error` says why, when the client did not end it."""
+
+    error: IngestError | None
+
+
+Outcome = Future[int] | IngestError
+
+
+class GrpcIngestService:
+    """Handlers of `seestack.ingest.v1.IngestService`."""
+
+    # Batches of one stream that may be under way at once; reading stops there until the oldest is answered.
+    MAX_AHEAD = 32
+
+    def __init__(self, service: IngestService) -> None:
+        self._service = service
+        self._readers: set[asyncio.Task[None]] = set()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return what a grpc.aio server needs to route calls here."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "IngestHttpRequests": grpc.unary_unary_rpc_method_handler(
+                    self._ingest,
+                    response_serializer=ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
+                ),
+                "StreamHttpRequests": grpc.stream_stream_rpc_method_handler(
+                    self._stream,
+                    response_serializer=ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
+                ),
+            },
+        )
+
+    def stop_streams(self) -> None:
+        """Take no further batch from any stream; those taken are still answered."""
+        for reader in self._readers:
+            reader.cancel()
+
+    async def _ingest(self, data: bytes, context: "Context") -> ingest_pb2.IngestHttpRequestsResponse:
+        call = _Call(context)
+        if call.is_overdue:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
+        try:
+            key = await self._authenticate(call)
+            accepted = await asyncio.wrap_future(self._submit(key, data))
+        except Exception as error:
+            await call.refuse(call.explain(error))
+        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
+
+    async def _stream(
+        self, messages: AsyncIterator[bytes], context: "Context"
+    ) -> AsyncIterator[ingest_pb2.StreamHttpRequestsResponse]:
+        call = _Call(context)
+        outcomes: asyncio.Queue[Outcome | _EndOfStream] = asyncio.Queue(self.MAX_AHEAD)
+        reader = asyncio.create_task(self._read(call, messages, outcomes))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+        try:
+            for sequence in itertools.count():
+                outcome = await outcomes.get()
+                if isinstance(outcome, _EndOfStream):
+                    if outcome.error is not None:
+                        await call.refuse(outcome.error)
+                    return
+                yield await self._answer(call, sequence, outcome)
+        finally:
+            reader.cancel()
+
+    async def _read(
+        self, call: _Call, messages: AsyncIterator[bytes], outcomes: "asyncio.Queue[Outcome | _EndOfStream]"
+    ) -> None:
+        """Start each batch of a stream as it comes, and queue its outcome to be."""
+        end = _EndOfStream(None)
+        try:
+            # A bad key ends the stream before its first batch has come.
+            await self._authenticate(call)
+            async for data in messages:
+                if call.is_overdue:
+                    break
+                key = await self._authenticate(call)
+                try:
+                    outcome: Outcome = self._submit(key, data)
+                except IngestError as error:
+                    outcome = error
+                await outcomes.put(outcome)
+        except asyncio.CancelledError:
+            end = _EndOfStream(ServiceUnavailableError())
+        except Exception as error:
+            end = _EndOfStream(call.explain(error))
+        await outcomes.put(end)
+
+    async def _answer(self, call: _Call, sequence: int, outcome: Outcome) -> ingest_pb2.StreamHttpRequestsResponse:
+        try:
+            if isinstance(outcome, IngestError):
+                raise outcome
+            accepted = await asyncio.wrap_future(outcome)
+        except Exception as error:
+            refusal = batch_error_of(call.explain(error), call.request_id)
+            return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, error=refusal)
+        return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=accepted)
+
+    async def _authenticate(self, call: _Call) -> ApiKey:
+        return await self._service.authenticate_async(find_raw_key(call.header, lenient=self._service.lenient))
+
+    def _submit(self, key: ApiKey, data: bytes) -> "Future[int]":
+        self._service.check_size(len(data))
+        return self._service.submit(key, decode_batch(data))

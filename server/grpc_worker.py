@@ -1,0 +1,83 @@
+"""A process that serves gRPC: `python -m server.grpc_worker`, started by the supervisor."""
+
+import asyncio
+import logging
+import signal
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from server.errors import ServiceUnavailableError
+from server.grpc_service import SERVICE_NAME, GrpcIngestService
+from server.network import join_host_port
+from server.service import IngestService
+from server.worker import Worker
+
+HEALTH_INTERVAL_S = 1.0
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+_OPTIONS = {
+    # Workers share the port, and the kernel spreads connections over them.
+    "grpc.so_reuseport": 1,
+    # A peer that vanished is noticed within 80 s; a client may ping as often as every 10 s to notice us.
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.http2.max_pings_without_data": 0,
+}
+# Messages up to this many times the limit are read whole, so that they can be refused with an explanation.
+_READ_LIMIT_FACTOR = 4
+
+_logger = logging.getLogger(__name__)
+
+
+async def serve(worker: Worker) -> None:
+    """Serve until SIGTERM, then finish what is in flight within the grace period."""
+    settings = worker.settings
+    service = worker.create_service("grpc")
+    handlers = GrpcIngestService(service)
+    options = {**_OPTIONS, "grpc.max_receive_message_length": settings.max_body_bytes * _READ_LIMIT_FACTOR}
+    server = grpc.aio.server(options=tuple(options.items()))
+    server.add_generic_rpc_handlers((handlers.handler(),))
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    server.add_insecure_port(join_host_port(settings.grpc_host, settings.grpc_port))
+
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    watcher = asyncio.create_task(_report_health(service, health_servicer))
+    await server.start()
+    worker.report_ready()
+    await stopped.wait()
+
+    watcher.cancel()
+    await health_servicer.enter_graceful_shutdown()
+    handlers.stop_streams()
+    await server.stop(settings.grace_seconds)
+    await asyncio.to_thread(service.close)
+
+
+async def _report_health(service: IngestService, servicer: health.aio.HealthServicer) -> None:
+    """Keep grpc.health.v1 true: serving means that a batch could be stored now."""
+    while True:
+        status = _SERVING if await asyncio.to_thread(_is_ready, service) else _NOT_SERVING
+        for name in ("", SERVICE_NAME):
+            await servicer.set(name, status)
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+def _is_ready(service: IngestService) -> bool:
+    try:
+        service.check_ready()
+    except ServiceUnavailableError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Worker.from_command_line()))

@@ -1,0 +1,51 @@
+"""Addresses and sockets."""
+
+import socket
+
+
+class PortTakenError(Exception):
+    """An address cannot be listened on; the message names it and says why."""
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return "host:port", an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
+    """Return a listening socket, non-blocking, for worker processes to inherit. Raises PortTakenError."""
+    opened = _bind(host, port)
+    opened.listen(backlog)
+    opened.setblocking(False)
+    return opened
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Return a bound socket that does not listen and keeps the port for sockets with SO_REUSEPORT of this user.
+
+    Raises PortTakenError when anything, even such a socket, listens there already.
+    """
+    free_port = _bind(host, port, listening=True)
+    port = free_port.getsockname()[1]
+    free_port.close()
+    return _bind(host, port, reuse_port=True)
+
+
+def _bind(host: str, port: int, *, reuse_port: bool = False, listening: bool = False) -> socket.socket:
+    opened = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        opened.bind(address)
+        if listening:
+            opened.listen(1)
+    except OSError as error:
+        if opened is not None:
+            opened.close()
+        raise PortTakenError(f"cannot listen on {join_host_port(host, port)}: {error.strerror or error}") from error
+    return opened

@@ -1,0 +1,66 @@
+"""`seestack-ingest serve`: everything from an empty folder to a running server, and back down again."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from types import FrameType
+
+from pydantic import SecretStr
+
+from server.bootstrap import ensure_first_key, open_database, prepare_schema
+from server.housekeeping import Housekeeping
+from server.network import listen, reserve
+from server.settings import Settings
+from server.supervisor import Supervisor
+from storage.database import connect
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signals:
+    """The first SIGTERM or Ctrl-C asks to stop, the second one to hurry."""
+
+    stop: threading.Event
+    hurry: threading.Event
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; `announce` is called with the effective settings once requests are served.
+
+    Raises PortTakenError, WorkerStartError and StorageError when the server cannot be started.
+    """
+    signals = _Signals(threading.Event(), threading.Event())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signals.handle)
+    with ExitStack() as stack:
+        http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
+        grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
+        database_url, embedded = stack.enter_context(open_database(settings))
+        with connect(database_url) as connection:
+            prepare_schema(connection)
+            if embedded is not None:
+                ensure_first_key(connection, settings.data_dir)
+        effective = settings.model_copy(
+            update={
+                "database_url": SecretStr(database_url),
+                "http_port": http_listener.getsockname()[1],
+                "grpc_port": grpc_port.getsockname()[1],
+            }
+        )
+        housekeeping = Housekeeping(database_url, embedded)
+        stack.callback(housekeeping.stop)
+        supervisor = Supervisor(effective, http_listener)
+        supervisor.start()
+        if not signals.stop.is_set():
+            announce(effective)
+            supervisor.watch(signals.stop)
+        _logger.info("stopping: finishing what is in flight, for at most %g s", settings.grace_seconds)
+        supervisor.stop(signals.hurry)
+    _logger.info("stopped")

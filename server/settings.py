@@ -1,0 +1,109 @@
+"""Settings: read from `SEESTACK_*` environment variables, each also a flag of `seestack-ingest serve`.
+
+This class is the one source of names, defaults, limits and help texts; flags and the README's table follow it.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "SEESTACK_"
+
+
+class Contract(StrEnum):
+    """How strictly requests are held to the ingest contract."""
+
+    STRICT = "strict"
+    LENIENT = "lenient"
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message is one line for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """All settings of a server."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    database_url: SecretStr | None = Field(
+        None, description="Postgres to store in, as a libpq URL; without it, an embedded one in the data folder"
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("seestack-ingest", appauthor=False)),
+        description="folder of the embedded Postgres and of credentials.json",
+    )
+    http_host: str = Field("127.0.0.1", min_length=1, description="address the HTTP server listens on")
+    http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP server; 0 takes a free one")
+    grpc_host: str = Field("127.0.0.1", min_length=1, description="address the gRPC server listens on")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="port of the gRPC server; 0 takes a free one")
+    http_workers: int = Field(
+        default_factory=lambda: _worker_count(), ge=1, le=64, description="processes that serve HTTP"
+    )
+    grpc_workers: int = Field(
+        default_factory=lambda: _worker_count(), ge=1, le=64, description="processes that serve gRPC"
+    )
+    contract: Contract = Field(
+        Contract.STRICT, description="`lenient` admits what older SDKs send: no projectId, no sizes, other key headers"
+    )
+    max_body_bytes: int = Field(
+        2**20, ge=1024, le=64 * 2**20, description="largest request body or gRPC message, unpacked, in bytes"
+    )
+    cors_origins: str = Field("*", description="origins whose browsers may send: `*`, or a list separated by commas")
+    grace_seconds: float = Field(
+        10.0, ge=0, le=600, description="time in which work in flight is finished after SIGTERM or Ctrl-C"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in value.split(","):
+            if origin.strip() != "*" and not origin.strip().startswith(("http://", "https://")):
+                raise ValueError("must be * or origins such as https://app.example.com, separated by commas")
+        return value
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the environment variables that give another process exactly these settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        if self.database_url is not None:
+            values["database_url"] = self.database_url.get_secret_value()
+        return {environment_name(name): str(value) for name, value in values.items()}
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable of a settings field: http_port -> SEESTACK_HTTP_PORT."""
+    return ENV_PREFIX + field.upper()
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the environment, `flags` (field names; None means not given) winning over it.
+
+    Raises SettingsError that names the variable, the value and the rule.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _explain(item: object) -> str:
+    assert isinstance(item, dict)  # noqa: S101 - pydantic's ErrorDetails
+    field = str(item["loc"][0]) if item["loc"] else "settings"
+    shown = "" if field == "database_url" else f" is {item['input']!r}, which"
+    return f"{environment_name(field)} (--{field.replace('_', '-')}){shown} is wrong: {item['msg']}"
+
+
+def _worker_count() -> int:
+    return max(1, len(os.sched_getaffinity(0)) // 2)

@@ -1,0 +1,133 @@
+"""Starts the worker processes, starts them again when they die, and stops them."""
+
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from server.settings import Settings
+
+# Worker processes are told apart by name only: this package does not import the bridge.
+HTTP_MODULE = "http_bridge"
+GRPC_MODULE = "server.grpc_worker"
+
+READY_TIMEOUT_S = 60.0
+POLL_INTERVAL_S = 0.1
+# A worker that lived shorter than this is started again after a pause, which doubles up to the longest.
+HEALTHY_AFTER_S = 5.0
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10.0
+# On top of the grace period, for what a worker does after its last request.
+STOP_MARGIN_S = 12.0
+
+_logger = logging.getLogger(__name__)
+
+
+class WorkerStartError(Exception):
+    """A worker did not come up when the server was started."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for one worker process, and what became of the processes that held it."""
+
+    module: str
+    arguments: tuple[int, ...]
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    pause_s: float = field(default=FIRST_PAUSE_S)
+    next_start_at: float = 0.0
+
+
+class Supervisor:
+    """Runs `http_workers` and `grpc_workers` processes with the given settings until told to stop."""
+
+    def __init__(self, settings: Settings, http_listener: socket.socket) -> None:
+        """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from."""
+        self._grace_s = settings.grace_seconds
+        self._environment = {**os.environ, **settings.to_environment()}
+        self._http_listener = http_listener
+        # Workers stop when this pipe closes, as it does when this process dies, however it dies.
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._slots = [_Slot(HTTP_MODULE, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
+        self._slots += [_Slot(GRPC_MODULE, ()) for _ in range(settings.grpc_workers)]
+
+    def start(self) -> None:
+        """Start all workers and wait until they serve. Raises WorkerStartError when one does not."""
+        ready_fds = {self._start(slot): slot for slot in self._slots}
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        try:
+            while ready_fds:
+                readable, _, _ = select.select(list(ready_fds), [], [], max(0.0, deadline - time.monotonic()))
+                if not readable:
+                    raise WorkerStartError(f"workers did not start within {READY_TIMEOUT_S:.0f} s")
+                for ready_fd in readable:
+                    slot = ready_fds.pop(ready_fd)
+                    is_ready = os.read(ready_fd, 1)
+                    os.close(ready_fd)
+                    if not is_ready:
+                        raise WorkerStartError(f"a {slot.module} worker ended while starting; its log is above")
+        except WorkerStartError:
+            self._signal(signal.SIGKILL)
+            raise
+
+    def watch(self, stop: threading.Event) -> None:
+        """Start workers that die again, until `stop` is set."""
+        while not stop.wait(POLL_INTERVAL_S):
+            for slot in self._slots:
+                if slot.process is not None and slot.process.poll() is not None:
+                    self._bury(slot)
+                if slot.process is None and time.monotonic() >= slot.next_start_at:
+                    os.close(self._start(slot))
+
+    def stop(self, hurry: threading.Event) -> None:
+        """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
+        self._http_listener.close()
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + self._grace_s + STOP_MARGIN_S
+        while self._running() and time.monotonic() < deadline and not hurry.wait(POLL_INTERVAL_S / 2):
+            pass
+        for process in self._running():
+            _logger.warning("worker %d did not finish in time and is killed", process.pid)
+            process.kill()
+            process.wait()
+
+    def _start(self, slot: _Slot) -> int:
+        """Start the slot's process and return the end of the pipe that tells when it serves."""
+        ready_end, ready_fd = os.pipe()
+        slot.started_at = time.monotonic()
+        slot.process = subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, "-m", slot.module, str(ready_fd), str(self._lifeline), *map(str, slot.arguments)],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(ready_fd, self._lifeline, *slot.arguments),
+            # Ctrl-C goes to the terminal's whole process group; what it means is decided by this process alone.
+            process_group=0,
+        )
+        os.close(ready_fd)
+        return ready_end
+
+    def _bury(self, slot: _Slot) -> None:
+        assert slot.process is not None  # noqa: S101 - called for slots with a process
+        now = time.monotonic()
+        is_early = now - slot.started_at < HEALTHY_AFTER_S
+        slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S) if is_early else FIRST_PAUSE_S
+        slot.next_start_at = now + slot.pause_s if is_early else now
+        _logger.error(
+            "%s worker %d ended with %s and is started again", slot.module, slot.process.pid, slot.process.returncode
+        )
+        slot.process = None
+
+    def _running(self) -> "Sequence[subprocess.Popen[bytes]]":
+        return [slot.process for slot in self._slots if slot.process is not None and slot.process.poll() is None]
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._running():
+            process.send_signal(number)

@@ -1,0 +1,62 @@
+"""RFC 3339 date-times to microseconds since 1970-01-01 UTC."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+# RFC 3339, 5.6: ASCII digits; t and z may be lower case.
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_DAY_US = 86_400_000_000
+_LONGEST_COMMON_FORM = len("2026-03-31T12:00:00.000000Z")
+
+# 0001-01-01T00:00:00Z up to, not including, 10000-01-01T00:00:00Z: the range of google.protobuf.Timestamp.
+EARLIEST_US = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+END_US = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND + _DAY_US
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Return the microseconds of an RFC 3339 date-time, further digits cut off; None when it is not one.
+
+    A leap second (23:59:60 UTC) is the first moment of the next day, as in Postgres.
+    """
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        return None
+    day, hour, minute, second, fraction, offset = match.groups()
+    try:
+        midnight = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    seconds = int(hour) * 3600 + int(minute) * 60 + int(second) - _offset_seconds(offset)
+    if second == "60" and seconds % 86_400:
+        return None
+    microseconds = int((fraction or "0")[:6].ljust(6, "0"))
+    result = (midnight - _EPOCH) // _MICROSECOND + seconds * 1_000_000 + microseconds
+    return result if EARLIEST_US <= result < END_US else None
+
+
+def parse_rfc3339_column(values: Sequence[str]) -> list[int | None]:
+    """Return `parse_rfc3339` of each value, much faster for the form that nearly every sender uses."""
+    if all(len(text) <= _LONGEST_COMMON_FORM and text[10:11] == "T" and text[-1:] == "Z" for text in values):
+        try:
+            # Of this form msgspec accepts exactly RFC 3339, less the leap seconds.
+            instants = msgspec.convert(values, list[datetime])
+        except msgspec.ValidationError:
+            pass
+        else:
+            return [(instant - _EPOCH) // _MICROSECOND for instant in instants]
+    return [parse_rfc3339(text) for text in values]
+
+
+def _offset_seconds(offset: str) -> int:
+    if offset in "Zz":
+        return 0
+    sign = -1 if offset[0] == "-" else 1
+    return sign * (int(offset[1:3]) * 3600 + int(offset[4:6]) * 60)

@@ -1,0 +1,89 @@
+"""Connections to Postgres: one short-lived for commands, a pool for servers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from storage.errors import StorageUnavailableError
+
+CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 5.0
+
+# Idle connections over a network must notice a peer that vanished (values in seconds).
+_CONNECTION_SETTINGS: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+# A commit must be on disk before it is acknowledged, whatever the role's or the database's default says.
+_DURABLE_COMMITS = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+_READY = """
+SELECT NOT pg_is_in_recovery()
+   AND current_setting('transaction_read_only') = 'off'
+   AND has_table_privilege('http_requests', 'INSERT')
+"""
+
+
+@contextmanager
+def connect(url: str) -> Iterator[psycopg.Connection]:
+    """Open one autocommit connection to `url` (a libpq URL) and close it at the end.
+
+    Raises StorageUnavailableError when the server cannot be reached or refuses the connection.
+    """
+    try:
+        connection = psycopg.connect(url, autocommit=True, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
+    except psycopg.Error as error:
+        raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
+    with connection:
+        yield connection
+
+
+def open_pool(url: str, *, size: int, name: str) -> ConnectionPool:
+    """Open a pool of at most `size` autocommit connections; it fills in the background.
+
+    The database need not be up: asking the pool for a connection then raises psycopg_pool.PoolTimeout, which is a
+    psycopg.OperationalError, after POOL_TIMEOUT_S.
+    """
+    return ConnectionPool(
+        url,
+        min_size=1,
+        max_size=size,
+        open=True,
+        name=name,
+        timeout=POOL_TIMEOUT_S,
+        reconnect_timeout=0,
+        configure=_configure,
+        kwargs={"autocommit": True, "application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS},
+    )
+
+
+def check_ready(pool: ConnectionPool, timeout_s: float = 2.0) -> None:
+    """Ask the database whether a batch could be stored now.
+
+    Raises StorageUnavailableError saying why not: unreachable, read-only, in recovery, or without the table.
+    """
+    try:
+        with pool.connection(timeout=timeout_s) as connection:
+            row = connection.execute(_READY).fetchone()
+    except PoolTimeout as error:
+        raise StorageUnavailableError("the database cannot be reached") from error
+    except psycopg.Error as error:
+        raise StorageUnavailableError(_first_line(error)) from error
+    if row is None or not row[0]:
+        raise StorageUnavailableError("the database is read-only for this server")
+
+
+def _configure(connection: psycopg.Connection) -> None:
+    connection.execute(_DURABLE_COMMITS)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,33 @@
+"""What can go wrong with the database, for callers to tell apart."""
+
+
+class StorageError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class StorageUnavailableError(StorageError):
+    """The database cannot be reached or cannot write now; the same call may succeed later."""
+
+
+class WriterOverloadedError(StorageError):
+    """The write queue is full; nothing of the batch was taken."""
+
+
+class BatchRefusedError(StorageError):
+    """Postgres refused the values of this batch; sending it again will not help."""
+
+
+class SchemaError(StorageError):
+    """The database holds a schema that this version cannot bring up to date."""
+
+
+class EmbeddedServerError(StorageError):
+    """The embedded Postgres could not be set up or started."""
+
+
+class NotFoundError(StorageError):
+    """There is no row of that name or id."""
+
+
+class AlreadyExistsError(StorageError):
+    """There is a row of that name already."""

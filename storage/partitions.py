@@ -1,0 +1,82 @@
+"""Partitions of `http_requests`: a day of `timestamp` each, made before the day comes.
+
+Rows of other days land in the default partition (see 0001_initial.sql). A row that was too far ahead when it came
+is moved to its day's partition when that one is made.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+from psycopg import sql
+
+from storage.migrations import ADVISORY_LOCK
+
+DAYS_BACK = 7
+DAYS_AHEAD = 7
+# Attaching waits for the rows in flight to the default partition; nobody may queue behind it for longer.
+LOCK_TIMEOUT = "2s"
+
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
+_EXISTING = """
+SELECT child.relname
+  FROM pg_inherits
+  JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+ WHERE pg_inherits.inhparent = 'http_requests'::regclass
+"""
+_FIRST_DAY = """
+SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz
+  FROM pg_class WHERE oid = 'http_requests_ahead'::regclass
+"""
+_CREATE = "CREATE TABLE {day} (LIKE http_requests INCLUDING DEFAULTS INCLUDING COMMENTS)"
+_LOCK_DEFAULT = "LOCK TABLE http_requests_ahead IN ACCESS EXCLUSIVE MODE"
+_MOVE = """
+WITH moved AS (
+    DELETE FROM http_requests_ahead WHERE "timestamp" >= {start} AND "timestamp" < {end} RETURNING *
+)
+INSERT INTO {day} SELECT * FROM moved
+"""
+_ATTACH = "ALTER TABLE http_requests ATTACH PARTITION {day} FOR VALUES FROM ({start}) TO ({end})"
+
+
+def partition_name(day: date) -> str:
+    """Return the name of the partition of `day` (a UTC day), e.g. http_requests_20261123."""
+    return f"http_requests_{day:%Y%m%d}"
+
+
+def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
+    """Make the partitions from DAYS_BACK before to DAYS_AHEAD after `today` that are missing; return their names.
+
+    Safe when several servers call it at once. Each day is a transaction of its own, so that locks are short.
+    Raises psycopg.errors.LockNotAvailable when long transactions hold the default partition; call it again later.
+    """
+    row = connection.execute(_FIRST_DAY).fetchone()
+    first_day = row[0].astimezone(UTC).date() if row else today
+    days = (today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1))
+    return [partition_name(day) for day in days if day >= first_day and _ensure_partition(connection, day)]
+
+
+def _ensure_partition(connection: psycopg.Connection, day: date) -> bool:
+    name = partition_name(day)
+    if _exists(connection, name):
+        return False
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    bounds = {
+        "day": sql.Identifier(name),
+        "start": sql.Literal(start),
+        "end": sql.Literal(start + timedelta(days=1)),
+    }
+    with connection.transaction():
+        connection.execute(_LOCK, (ADVISORY_LOCK,))
+        if _exists(connection, name):
+            return False
+        connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
+        connection.execute(sql.SQL(_CREATE).format(**bounds))
+        connection.execute(_LOCK_DEFAULT)
+        connection.execute(sql.SQL(_MOVE).format(**bounds))
+        connection.execute(sql.SQL(_ATTACH).format(**bounds))
+    return True
+
+
+def _exists(connection: psycopg.Connection, name: str) -> bool:
+    return (name,) in connection.execute(_EXISTING).fetchall()

@@ -1,0 +1,50 @@
+"""Projects: what API keys and events belong to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from storage.errors import AlreadyExistsError, NotFoundError
+
+_COLUMNS = "id, name, created_at"
+_INSERT = f"INSERT INTO projects (name) VALUES (%s) RETURNING {_COLUMNS}"
+_SELECT = f"SELECT {_COLUMNS} FROM projects ORDER BY created_at, name"
+_FIND = f"SELECT {_COLUMNS} FROM projects WHERE name = %(reference)s OR id::text = lower(%(reference)s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A row of `projects`."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+def create_project(connection: psycopg.Connection, name: str) -> Project:
+    """Store a new project. Raises AlreadyExistsError when the name is taken."""
+    with connection.cursor(row_factory=class_row(Project)) as cursor:
+        try:
+            row = cursor.execute(_INSERT, (name,)).fetchone()
+        except psycopg.errors.UniqueViolation as error:
+            raise AlreadyExistsError(f"there is a project named {name!r} already") from error
+    assert row is not None  # noqa: S101 - INSERT ... RETURNING gives the row or raises
+    return row
+
+
+def list_projects(connection: psycopg.Connection) -> list[Project]:
+    """Return all projects, oldest first."""
+    with connection.cursor(row_factory=class_row(Project)) as cursor:
+        return cursor.execute(_SELECT).fetchall()
+
+
+def find_project(connection: psycopg.Connection, reference: str) -> Project:
+    """Return the project of that name or id. Raises NotFoundError when there is none."""
+    with connection.cursor(row_factory=class_row(Project)) as cursor:
+        row = cursor.execute(_FIND, {"reference": reference}).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no project {reference!r}; `seestack-ingest projects list` shows them")
+    return row

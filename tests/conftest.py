@@ -1,0 +1,70 @@
+"""What tests share: a real Postgres, and real servers started as a user starts them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from storage.embedded import EmbeddedServer
+from tests.running_server import RunningServer, start_server
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Iterator[Path]:
+    """A short-named folder which the user that Postgres runs as can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="seestack-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(data_folder: Path) -> Iterator[EmbeddedServer]:
+    """The Postgres server of this test process."""
+    with EmbeddedServer(data_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def create_database(postgres: EmbeddedServer) -> Callable[[], str]:
+    """Makes empty databases and returns their URLs."""
+
+    def create() -> str:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return postgres.url.replace("/postgres?", f"/{name}?")
+
+    return create
+
+
+@pytest.fixture
+def database_url(create_database: Callable[[], str]) -> str:
+    """An empty database of this test's own."""
+    return create_database()
+
+
+@pytest.fixture(scope="session")
+def server(create_database: Callable[[], str]) -> Iterator[RunningServer]:
+    """A server with one project and key, shared by the tests that only send requests."""
+    with start_server(create_database()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def lenient_server(create_database: Callable[[], str]) -> Iterator[RunningServer]:
+    """A server in lenient mode."""
+    with start_server(create_database(), "--contract", "lenient") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    for name in list(os.environ):
+        if name.startswith("SEESTACK_"):
+            del os.environ[name]

@@ -1,0 +1,153 @@
+"""Starts `seestack-ingest serve` as a process and talks to it over real sockets."""
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+from psycopg.rows import dict_row
+
+COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
+INGEST_PATH = "/ingest/v1/http-requests"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 40
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP response, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The decoded body."""
+        return json.loads(self.body)
+
+
+@dataclass
+class RunningServer:
+    """A server process, with a project and a raw key of it."""
+
+    process: "subprocess.Popen[str]"
+    log: Path
+    database_url: str
+    http_port: int
+    grpc_port: int
+    project_id: str
+    api_key: str
+    channels: list[grpc.Channel] = field(default_factory=list)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send one HTTP request over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
+
+    def post(self, body: object, **headers: str) -> Answer:
+        """Send a batch as an SDK does; a body that is not bytes is sent as JSON. Header names take _ for -."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", "X-SeeStack-Key": self.api_key}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("POST", INGEST_PATH, data, sent)
+
+    def channel(self) -> grpc.Channel:
+        """Return a channel to the gRPC side; it is closed with the server."""
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+        self.channels.append(channel)
+        return channel
+
+    def rows(self, trace_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the stored rows, of one trace or all, oldest id first."""
+        query = "SELECT * FROM http_requests WHERE %(trace)s::text IS NULL OR trace_id = %(trace)s ORDER BY id"
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            return connection.execute(query, {"trace": trace_id}).fetchall()
+
+    def worker_pids(self, module: str) -> list[int]:
+        """Return the processes that run a worker module, http_bridge or server.grpc_worker."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True
+        )
+        return [int(line.split()[0]) for line in listed.stdout.splitlines() if f"-m {module} " in line]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the server to stop and return its exit code."""
+        for channel in self.channels:
+            channel.close()
+        self.channels.clear()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+@contextmanager
+def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = None) -> Iterator[RunningServer]:
+    """Run a server on free ports against `database_url` and stop it at the end.
+
+    It gets a new project and key, unless `key` names some (project id, raw key).
+    """
+    project_id, api_key = key or create_key(database_url)
+    with tempfile.TemporaryDirectory(prefix="seestack-") as folder:
+        log = Path(folder) / "log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [COMMAND, "serve", "--database-url", database_url, "--data-dir", folder,
+                 "--http-port", "0", "--grpc-port", "0", *flags],
+                stdout=output, stderr=output, text=True,
+            )  # fmt: skip
+        try:
+            http_port, grpc_port = wait_for_ports(process, log)
+            running = RunningServer(process, log, database_url, http_port, grpc_port, project_id, api_key)
+            yield running
+            running.stop()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, int]:
+    """Wait for the banner and return the ports it names, HTTP and gRPC."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"HTTP +http://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
+        if found:
+            return int(found[1]), int(found[2])
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+def create_key(database_url: str, project: str | None = None, *options: str) -> tuple[str, str]:
+    """Make a key by command, in a new project unless one is named, and return project id and raw key."""
+    if project is None:
+        project = f"project-{time.monotonic_ns()}"
+        run_command("projects", "create", project, database_url=database_url)
+    made = run_command("keys", "create", "--project", project, "--json", *options, database_url=database_url)
+    credentials = json.loads(made.stdout)
+    return credentials["projectId"], credentials["apiKey"]
+
+
+def run_command(*arguments: str, database_url: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run `seestack-ingest` with these arguments; raises CalledProcessError when it fails."""
+    flags = ("--database-url", database_url) if database_url is not None else ()
+    return subprocess.run([COMMAND, *arguments, *flags], capture_output=True, text=True, check=True, timeout=60)
