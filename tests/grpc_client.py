@@ -43,20 +43,13 @@ class ReflectingClient:
         method, request_class, response_class = self._method("IngestHttpRequests")
         call = self._channel.unary_unary(method, request_class.SerializeToString, response_class.FromString)
         request = ParseDict(body, request_class())
-        return self.ingest_message(call, request, metadata, timeout)
+        return _call(call, request, metadata, timeout)
 
     def ingest_bytes(self, data: bytes, metadata: dict[str, str]) -> dict[str, Any]:
         """Call the unary method with a message that is encoded already, rightly or not. Raises Refusal."""
         method, _, response_class = self._method("IngestHttpRequests")
-        call = self._channel.unary_unary(method, None, response_class.FromString)
-        return self.ingest_message(call, data, metadata, TIMEOUT_S)
-
-    def ingest_message(self, call: Any, request: Message | bytes, metadata: dict[str, str], timeout: float) -> Any:
-        """Make a unary call. Raises Refusal."""
-        try:
-            return MessageToDict(call(request, timeout=timeout, metadata=tuple(metadata.items())))
-        except grpc.RpcError as error:
-            raise refusal_of(error) from error
+        call: Any = self._channel.unary_unary(method, None, response_class.FromString)
+        return _call(call, data, metadata, TIMEOUT_S)
 
     def stream(self, bodies: Iterable[dict[str, Any]], metadata: dict[str, str]) -> list[dict[str, Any]]:
         """Call the streaming method with all of `bodies` and return all responses. Raises Refusal."""
@@ -79,7 +72,15 @@ class ReflectingClient:
         return f"/{SERVICE}/{name}", GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
 
-def refusal_of(error: grpc.RpcError) -> Refusal:
+def _call(call: Any, request: Message | bytes, metadata: dict[str, str], timeout: float) -> dict[str, Any]:
+    try:
+        response: Message = call(request, timeout=timeout, metadata=tuple(metadata.items()))
+    except grpc.RpcError as error:
+        raise refusal_of(error) from error
+    return MessageToDict(response)
+
+
+def refusal_of(error: Any) -> Refusal:
     """Unpack a failed call's status."""
     details: dict[str, Any] = {}
     status = rpc_status.from_call(error)

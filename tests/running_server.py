@@ -85,10 +85,10 @@ class RunningServer:
 
     def worker_pids(self, module: str) -> list[int]:
         """Return the processes that run a worker module, http_bridge or server.grpc_worker."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True
-        )
-        return [int(line.split()[0]) for line in listed.stdout.splitlines() if f"-m {module} " in line]
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [
+            int(pid) for pid in children if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        ]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask the server to stop and return its exit code."""
