@@ -1,7 +1,5 @@
 """The Flask application: one view for batches, a few pages for people and probes, one envelope for every failure."""
 
-import logging
-
 from flask import Flask, Response, jsonify, request
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -12,14 +10,12 @@ from http_bridge.cors import Cors
 from http_bridge.openapi import describe_api
 from server.credentials import find_raw_key
 from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
-from server.service import IngestService, as_ingest_error
+from server.failures import explain
+from server.service import IngestService
 from server.settings import Settings
 from server.uuids import REQUEST_ID_HEADER
-from storage.errors import StorageError
 
 INGEST_PATH = "/ingest/v1/http-requests"
-
-_logger = logging.getLogger(__name__)
 
 
 def create_app(service: IngestService, settings: Settings) -> Flask:
@@ -70,7 +66,15 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     def openapi() -> Response:
         return jsonify(document)
 
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "seestack-ingest"}))
+    # Without validatorUrl, the page would ask a service on the internet whether the document is valid.
+    page = {"app_name": "seestack-ingest", "validatorUrl": None}
+    blueprint = get_swaggerui_blueprint("/docs", "/openapi.json", config=page)
+
+    @app.get("/docs")
+    def docs() -> Response:
+        return app.make_response(app.ensure_sync(app.view_functions[f"{blueprint.name}.show"])())
+
+    app.register_blueprint(blueprint)
 
 
 def _add_errors(app: Flask, service: IngestService) -> None:
@@ -82,15 +86,10 @@ def _add_errors(app: Flask, service: IngestService) -> None:
 
 def _as_ingest_error(error: Exception) -> IngestError:
     match error:
-        case IngestError():
-            return error
-        case StorageError():
-            return as_ingest_error(error)
         case NotFound():
             return PathNotFoundError()
         case MethodNotAllowed():
             return MethodNotAllowedError(", ".join(sorted(error.valid_methods or ())))
         case HTTPException() if (error.code or 500) < 500:
             return MalformedRequestError()
-    _logger.error("request %s failed", responses.request_id(), exc_info=error)
-    return IngestError()
+    return explain(error, responses.request_id())

@@ -7,7 +7,7 @@ import msgspec
 from flask import Request
 
 from server.batch import InvalidTimestamp, NotAnArray, RawBatch, RawItems
-from server.errors import MalformedRequestError, UnsupportedMediaTypeError
+from server.errors import MalformedRequestError, UnsupportedMediaTypeError, ValidationFailedError
 from server.service import IngestService
 from server.timestamps import parse_rfc3339_column
 
@@ -91,7 +91,10 @@ def drain_body(request: Request, service: IngestService) -> None:
 
 
 def decode_batch(body: bytes) -> RawBatch:
-    """Decode a body. Raises MalformedRequestError when it is not JSON (RFC 8259), in UTF-8."""
+    """Decode a body.
+
+    Raises MalformedRequestError when it is not JSON in UTF-8 (RFC 8259), ValidationFailedError when it is no object.
+    """
     try:
         if not body.isascii():
             body.decode()  # values of unknown fields are skipped undecoded
@@ -110,9 +113,8 @@ def _decode_unusual(body: bytes) -> RawBatch:
     try:
         decoded = _decode_unchecked(body)
     except msgspec.ValidationError:
-        # Not an object at all, or a number that does not fit anything.
-        msgspec.json.decode(body)
-        return RawBatch(None, None)
+        msgspec.json.decode(body)  # a number that fits nothing makes it malformed, too
+        raise ValidationFailedError({"body": "must be an object"}) from None
     if not isinstance(decoded.requests, list):
         return RawBatch(decoded.project_id, NotAnArray if decoded.requests is not None else None)
     not_objects = frozenset(index for index, item in enumerate(decoded.requests) if not isinstance(item, dict))

@@ -7,7 +7,7 @@ from typing import Any
 
 from http_bridge.cors import MAX_AGE_S
 from server.errors import OUTCOMES, ErrorCode
-from server.rules import MAX_INT64, RULES, Text
+from server.rules import MAX_INT64, MAX_PATH_LENGTH, RULES, Text
 from server.settings import Contract, Settings
 from server.validation import MAX_DETAILS, MAX_ITEMS
 
@@ -75,7 +75,7 @@ _NOT_NUL = r"^[^\u0000]*$"
 _NOT_BLANK_NOT_NUL = r"^(?=[\s\S]*\S)[^\u0000]*$"
 _PATTERNS = {
     "method": r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$",
-    "path": r"^(?=[^?#]*[^\s?#])[^\u0000]*$",
+    "path": rf"^(?=[^?#]*[^\s?#])[^?#\u0000]{{1,{MAX_PATH_LENGTH}}}([?#][^\u0000]*)?$",
     "userId": _NOT_NUL,
     "errorFingerprint": _NOT_NUL,
 }
@@ -251,7 +251,9 @@ def _field_schema(name: str, *, optional: bool) -> Schema:
     elif name == "timestamp":
         schema |= {"type": "string", "format": "date-time"}
     elif isinstance(rule, Text):
-        schema |= {"type": "string", "maxLength": rule.longest, "pattern": _PATTERNS.get(name, _NOT_BLANK_NOT_NUL)}
+        schema |= {"type": "string", "pattern": _PATTERNS.get(name, _NOT_BLANK_NOT_NUL)}
+        if name != "path":  # what counts is the length before the query
+            schema["maxLength"] = rule.longest
     else:
         schema |= {"type": "integer", "minimum": 0, "maximum": MAX_INT64}
     if optional:

@@ -5,7 +5,6 @@ Handlers get the messages as bytes and decode them themselves, so that a key is 
 
 import asyncio
 import itertools
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple, NoReturn
@@ -15,17 +14,15 @@ import grpc
 from seestack.ingest.v1 import ingest_pb2
 from server.credentials import find_raw_key
 from server.errors import IngestError, ServiceUnavailableError
+from server.failures import explain
 from server.grpc_messages import batch_error_of, decode_batch, status_of
-from server.service import IngestService, as_ingest_error
+from server.service import IngestService
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
 from storage.api_keys import ApiKey
-from storage.errors import StorageError
 
 # Where gRPC clients look for the google.rpc.Status of an error.
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 SERVICE_NAME = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
-
-_logger = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,13 +44,8 @@ class _Call:
         return remaining is not None and remaining <= 0
 
     def explain(self, error: Exception) -> IngestError:
-        """Return what `error` is for the client; what nobody foresaw is logged, and the client learns the id only."""
-        if isinstance(error, IngestError):
-            return error
-        if isinstance(error, StorageError):
-            return as_ingest_error(error)
-        _logger.error("request %s failed", self.request_id, exc_info=error)
-        return IngestError()
+        """Return what `error` is for the client."""
+        return explain(error, self.request_id)
 
     async def refuse(self, error: IngestError) -> NoReturn:
         """End the call with the status of `error`."""
@@ -149,8 +141,8 @@ class GrpcIngestService:
                 key = await self._authenticate(call)
                 try:
                     outcome: Outcome = self._submit(key, data)
-                except IngestError as error:
-                    outcome = error
+                except Exception as error:
+                    outcome = call.explain(error)
                 await outcomes.put(outcome)
         except asyncio.CancelledError:
             end = _EndOfStream(ServiceUnavailableError())

@@ -14,6 +14,7 @@ from server.batch import InvalidTimestamp
 NOT_BLANK = "must not be blank"
 NOT_NULL = "must not be null"
 MAX_INT64 = 2**63 - 1
+MAX_PATH_LENGTH = 8192
 
 # RFC 9110, 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -183,7 +184,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "direction": Direction(),
         "method": Method(32),
         "host": Text(255),
-        "path": Path(8192),
+        "path": Path(MAX_PATH_LENGTH),
         "statusCode": StatusCode(),
         "durationMs": Integer(),
         "requestSize": Integer(),

@@ -10,12 +10,12 @@ from psycopg_pool import ConnectionPool
 
 from server.authentication import Authenticator
 from server.batch import RawBatch
-from server.errors import IngestError, PayloadTooLargeError, ServiceUnavailableError
+from server.errors import PayloadTooLargeError, ServiceUnavailableError
 from server.settings import Contract, Settings
 from server.validation import validate_batch
 from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool
-from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
+from storage.errors import StorageUnavailableError
 from storage.http_requests import encode_batch
 from storage.writer import EventWriter
 
@@ -56,14 +56,11 @@ class IngestService:
     def submit(self, key: ApiKey, batch: RawBatch) -> "Future[int]":
         """Validate a batch and queue it for storing, whole or not at all.
 
-        The future gives the number of rows once they are durable; its exceptions become errors for the caller by
-        `as_ingest_error`. Raises ValidationFailedError, and ServiceUnavailableError when the queue is full.
+        The future gives the number of rows once they are durable. Raises ValidationFailedError; what the writer
+        raises, and what its future raises, are StorageErrors (see server.failures).
         """
         columns = validate_batch(batch, key.project_id, lenient=self.lenient)
-        try:
-            return self._writer.submit(encode_batch(key.project_id, columns))
-        except WriterOverloadedError as error:
-            raise as_ingest_error(error) from error
+        return self._writer.submit(encode_batch(key.project_id, columns))
 
     def check_ready(self) -> None:
         """Raise ServiceUnavailableError when a batch could not be stored now."""
@@ -77,10 +74,3 @@ class IngestService:
         self._writer.close(self.CLOSE_TIMEOUT_S)
         self._authenticator.close(self.CLOSE_TIMEOUT_S)
         self._pool.close(self.CLOSE_TIMEOUT_S)
-
-
-def as_ingest_error(error: StorageError) -> IngestError:
-    """Return what a failure to store is for the caller."""
-    if isinstance(error, StorageUnavailableError | WriterOverloadedError):
-        return ServiceUnavailableError()
-    return IngestError()

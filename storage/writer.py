@@ -130,6 +130,5 @@ class EventWriter:
                     _logger.warning("a flush of %d batches failed: %s", len(batches), error)
                     raise StorageUnavailableError("the database is not available") from error
             except psycopg.Error as error:
-                if len(batches) == 1:
-                    _logger.error("Postgres refused a batch: %s", error)
-                raise BatchRefusedError("Postgres refused the batch") from error
+                # The error's own text quotes values of the rows.
+                raise BatchRefusedError(f"Postgres refused: {error.diag.message_primary}") from None
