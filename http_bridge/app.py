@@ -43,7 +43,7 @@ def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
     def ingest() -> Response:
         key = service.authenticate(find_raw_key(request.headers.get, lenient=service.lenient))
         batch = decode_batch(read_body(request, service))
-        return responses.accepted(service.submit(key, batch).result())
+        return responses.accepted(service.ingest(key, batch))
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:

@@ -74,10 +74,13 @@ class Authenticator:
         """
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
+        future = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
+        if future is not None:
+            return future
         if not is_well_formed(raw_key):
             return self._nobody
         with self._changed:
-            future = self._known.get(digest, oldest) or self._unknown.get(digest, oldest) or self._waiting.get(digest)
+            future = self._waiting.get(digest)
             if future is None:
                 if len(self._waiting) >= self.MAX_WAITING:
                     raise ServiceUnavailableError

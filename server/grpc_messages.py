@@ -1,5 +1,9 @@
 """Translation between protobuf messages and the service layer's terms."""
 
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Literal
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
@@ -13,6 +17,34 @@ from server.timestamps import EARLIEST_US, END_US
 
 ERROR_DOMAIN = "seestack"
 
+# In the order of server.batch.FIELDS, the two parts of the timestamp last.
+_values_of = attrgetter(
+    "trace_id",
+    "direction",
+    "method",
+    "host",
+    "path",
+    "status_code",
+    "duration_ms",
+    "request_size",
+    "response_size",
+    "user_id",
+    "error_fingerprint",
+    "timestamp.nanos",
+    "timestamp.seconds",
+)
+_Explicit = Literal["status_code", "duration_ms", "request_size", "response_size", "user_id", "error_fingerprint"]
+# Fields for which "left out" and "0" or "" differ, with their places among the columns.
+_EXPLICIT_FIELDS: tuple[tuple[int, _Explicit], ...] = (
+    (5, "status_code"),
+    (6, "duration_ms"),
+    (7, "request_size"),
+    (8, "response_size"),
+    (9, "user_id"),
+    (10, "error_fingerprint"),
+)
+
+_MAX_NANOSECONDS = 999_999_999
 _EARLIEST_S = EARLIEST_US // 1_000_000
 _END_S = END_US // 1_000_000
 
@@ -27,20 +59,12 @@ def decode_batch(data: bytes) -> RawBatch:
     except DecodeError as error:
         raise MalformedRequestError("The message is not a valid batch") from error
     items = message.requests
-    columns = (
-        [item.trace_id for item in items],
-        [item.direction for item in items],
-        [item.method for item in items],
-        [item.host for item in items],
-        [item.path for item in items],
-        [item.status_code or _zero_or_absent(item, "status_code") for item in items],
-        [item.duration_ms or _zero_or_absent(item, "duration_ms") for item in items],
-        [item.request_size or _zero_or_absent(item, "request_size") for item in items],
-        [item.response_size or _zero_or_absent(item, "response_size") for item in items],
-        [item.user_id or ("" if item.HasField("user_id") else None) for item in items],
-        [item.error_fingerprint or ("" if item.HasField("error_fingerprint") else None) for item in items],
-        [_microseconds(item) for item in items],
-    )
+    columns: list[Sequence[object]] = list(zip(*map(_values_of, items), strict=True))
+    if columns:
+        seconds, nanoseconds = columns.pop(), columns.pop()
+        columns.append(_to_microseconds(items, seconds, nanoseconds))  # type: ignore[arg-type]
+        for index, name in _EXPLICIT_FIELDS:
+            columns[index] = _with_absent(items, name, columns[index])
     project_id = message.project_id if message.HasField("project_id") else None
     return RawBatch(project_id, RawItems(len(items), columns))
 
@@ -70,16 +94,28 @@ def batch_error_of(error: IngestError, request_id: str) -> ingest_pb2.BatchError
     return message
 
 
-def _zero_or_absent(item: ingest_pb2.HttpRequest, field: str) -> int | None:
-    return 0 if item.HasField(field) else None  # type: ignore[arg-type]
+def _with_absent(
+    items: Sequence[ingest_pb2.HttpRequest], name: _Explicit, column: Sequence[object]
+) -> Sequence[object]:
+    """Return a column with None for what was left out; only 0 and "" can stand for that."""
+    if all(column):
+        return column
+    return [value if value or item.HasField(name) else None for item, value in zip(items, column, strict=True)]
 
 
-def _microseconds(item: ingest_pb2.HttpRequest) -> int | type[InvalidTimestamp] | None:
-    timestamp = item.timestamp
-    seconds, nanoseconds = timestamp.seconds, timestamp.nanos
-    if not seconds and not nanoseconds and not item.HasField("timestamp"):
+def _to_microseconds(
+    items: Sequence[ingest_pb2.HttpRequest], seconds: Sequence[int], nanoseconds: Sequence[int]
+) -> list[int | type[InvalidTimestamp] | None]:
+    if min(seconds) > 0 and max(seconds) < _END_S and min(nanoseconds) >= 0 and max(nanoseconds) <= _MAX_NANOSECONDS:
+        return [second * 1_000_000 + nano // 1000 for second, nano in zip(seconds, nanoseconds, strict=True)]
+    return [_to_instant(item) for item in items]
+
+
+def _to_instant(item: ingest_pb2.HttpRequest) -> int | type[InvalidTimestamp] | None:
+    if not item.HasField("timestamp"):
         return None
-    if not (_EARLIEST_S <= seconds < _END_S and 0 <= nanoseconds <= 999_999_999):
+    seconds, nanoseconds = item.timestamp.seconds, item.timestamp.nanos
+    if not (_EARLIEST_S <= seconds < _END_S and 0 <= nanoseconds <= _MAX_NANOSECONDS):
         return InvalidTimestamp
     return seconds * 1_000_000 + nanoseconds // 1000
 

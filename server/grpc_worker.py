@@ -12,6 +12,7 @@ from server.errors import ServiceUnavailableError
 from server.grpc_service import SERVICE_NAME, GrpcIngestService
 from server.network import join_host_port
 from server.service import IngestService
+from server.settings import Settings
 from server.worker import Worker
 
 HEALTH_INTERVAL_S = 1.0
@@ -19,7 +20,7 @@ HEALTH_INTERVAL_S = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
-_OPTIONS = {
+_OPTIONS: dict[str, int] = {
     # Workers share the port, and the kernel spreads connections over them.
     "grpc.so_reuseport": 1,
     # A peer that vanished is noticed within 80 s; a client may ping as often as every 10 s to notice us.
@@ -40,13 +41,11 @@ async def serve(worker: Worker) -> None:
     settings = worker.settings
     service = worker.create_service("grpc")
     handlers = GrpcIngestService(service)
-    options = {**_OPTIONS, "grpc.max_receive_message_length": settings.max_body_bytes * _READ_LIMIT_FACTOR}
-    server = grpc.aio.server(options=tuple(options.items()))
+    server = create_server(settings)
     server.add_generic_rpc_handlers((handlers.handler(),))
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    server.add_insecure_port(join_host_port(settings.grpc_host, settings.grpc_port))
 
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
@@ -60,6 +59,14 @@ async def serve(worker: Worker) -> None:
     handlers.stop_streams()
     await server.stop(settings.grace_seconds)
     await asyncio.to_thread(service.close)
+
+
+def create_server(settings: Settings) -> grpc.aio.Server:
+    """Return a server that listens by the settings and serves nothing yet."""
+    limit = settings.max_body_bytes * _READ_LIMIT_FACTOR
+    server = grpc.aio.server(options=(*_OPTIONS.items(), ("grpc.max_receive_message_length", limit)))
+    server.add_insecure_port(join_host_port(settings.grpc_host, settings.grpc_port))
+    return server
 
 
 async def _report_health(service: IngestService, servicer: health.aio.HealthServicer) -> None:

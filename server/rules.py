@@ -80,9 +80,10 @@ class Path(Text):
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        if super().accept(column) is None or any("?" in str(path) or "#" in str(path) for path in column):
+        if super().accept(column) is None:
             return None
-        return column
+        text = "".join(map(str, column))
+        return None if "?" in text or "#" in text else column
 
     def examine(self, value: object) -> object:
         """See Rule."""

@@ -45,6 +45,18 @@ def make_items(count: int, source: random.Random) -> list[dict[str, Any]]:
     return [_make_item(source) for _ in range(count)]
 
 
+def to_message(item: dict[str, Any]) -> ingest_pb2.HttpRequest:
+    """Return an item as a protobuf message."""
+    message = ingest_pb2.HttpRequest()
+    fields = {field.json_name: field.name for field in message.DESCRIPTOR.fields}
+    for name, value in item.items():
+        if name == "timestamp":
+            message.timestamp.FromJsonString(value)
+        else:
+            setattr(message, fields[name], value)
+    return message
+
+
 class HttpClient:
     """Sends JSON over one kept-alive HTTP connection to `url`, e.g. http://127.0.0.1:8080."""
 
@@ -78,7 +90,7 @@ class GrpcClient:
 
     def send(self, project_id: str, items: list[dict[str, Any]]) -> int:
         """See Client."""
-        request = ingest_pb2.IngestHttpRequestsRequest(project_id=project_id, requests=map(_to_message, items))
+        request = ingest_pb2.IngestHttpRequestsRequest(project_id=project_id, requests=map(to_message, items))
         try:
             response = self._stub.IngestHttpRequests(request, timeout=TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -120,14 +132,3 @@ def _make_item(source: random.Random) -> dict[str, Any]:
     if status_code >= 500:
         item["errorFingerprint"] = f"{source.randrange(50):08x}"
     return item
-
-
-def _to_message(item: dict[str, Any]) -> ingest_pb2.HttpRequest:
-    message = ingest_pb2.HttpRequest()
-    fields = {field.json_name: field.name for field in message.DESCRIPTOR.fields}
-    for name, value in item.items():
-        if name == "timestamp":
-            message.timestamp.FromJsonString(value)
-        else:
-            setattr(message, fields[name], value)
-    return message

@@ -4,7 +4,7 @@ The order is the contract's: authenticate, limit the size, decode (the protocol'
 """
 
 import asyncio
-from concurrent.futures import Future
+import threading
 
 from psycopg_pool import ConnectionPool
 
@@ -16,8 +16,8 @@ from server.validation import validate_batch
 from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool
 from storage.errors import StorageUnavailableError
-from storage.http_requests import encode_batch
-from storage.writer import EventWriter
+from storage.http_requests import EncodedBatch, encode_batch
+from storage.writer import EventWriter, Submission
 
 
 class IngestService:
@@ -53,14 +53,27 @@ class IngestService:
         if size > self.max_body_bytes:
             raise PayloadTooLargeError(self.max_body_bytes)
 
-    def submit(self, key: ApiKey, batch: RawBatch) -> "Future[int]":
-        """Validate a batch and queue it for storing, whole or not at all.
+    def ingest(self, key: ApiKey, batch: RawBatch) -> int:
+        """Validate and store a batch, whole or not at all; return the number of rows, durable by then.
 
-        The future gives the number of rows once they are durable. Raises ValidationFailedError; what the writer
-        raises, and what its future raises, are StorageErrors (see server.failures).
+        Raises ValidationFailedError; what is raised when it cannot be stored is a StorageError (see server.failures).
         """
-        columns = validate_batch(batch, key.project_id, lenient=self.lenient)
-        return self._writer.submit(encode_batch(key.project_id, columns))
+        stored = threading.Lock()
+        stored.acquire()
+        submission = self._writer.submit(self._encode(key, batch), stored, _release)
+        stored.acquire()
+        return submission.rows_stored()
+
+    def submit(self, key: ApiKey, batch: RawBatch) -> "Submission[asyncio.Future[None]]":
+        """Do as `ingest`, but return at once, to be called on an event loop.
+
+        The submission's waiter is done once the batch is stored or refused; `rows_stored` then tells.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        return self._writer.submit(self._encode(key, batch), waiter, _finish)
+
+    def _encode(self, key: ApiKey, batch: RawBatch) -> EncodedBatch:
+        return encode_batch(key.project_id, validate_batch(batch, key.project_id, lenient=self.lenient))
 
     def check_ready(self) -> None:
         """Raise ServiceUnavailableError when a batch could not be stored now."""
@@ -74,3 +87,19 @@ class IngestService:
         self._writer.close(self.CLOSE_TIMEOUT_S)
         self._authenticator.close(self.CLOSE_TIMEOUT_S)
         self._pool.close(self.CLOSE_TIMEOUT_S)
+
+
+def _release(submissions: list[Submission[threading.Lock]]) -> None:
+    for submission in submissions:
+        submission.waiter.release()
+
+
+def _finish(submissions: "list[Submission[asyncio.Future[None]]]") -> None:
+    """Wake all that wait on one event loop by one call to it."""
+    submissions[0].waiter.get_loop().call_soon_threadsafe(_set_done, submissions)
+
+
+def _set_done(submissions: "list[Submission[asyncio.Future[None]]]") -> None:
+    for submission in submissions:
+        if not submission.waiter.done():
+            submission.waiter.set_result(None)

@@ -49,15 +49,22 @@ class _Slot:
 class Supervisor:
     """Runs `http_workers` and `grpc_workers` processes with the given settings until told to stop."""
 
-    def __init__(self, settings: Settings, http_listener: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        http_listener: socket.socket,
+        *,
+        http_module: str = HTTP_MODULE,
+        grpc_module: str = GRPC_MODULE,
+    ) -> None:
         """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from."""
         self._grace_s = settings.grace_seconds
         self._environment = {**os.environ, **settings.to_environment()}
         self._http_listener = http_listener
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         self._lifeline, self._lifeline_end = os.pipe()
-        self._slots = [_Slot(HTTP_MODULE, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
-        self._slots += [_Slot(GRPC_MODULE, ()) for _ in range(settings.grpc_workers)]
+        self._slots = [_Slot(http_module, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
+        self._slots += [_Slot(grpc_module, ()) for _ in range(settings.grpc_workers)]
 
     def start(self) -> None:
         """Start all workers and wait until they serve. Raises WorkerStartError when one does not."""

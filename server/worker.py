@@ -1,6 +1,6 @@
 """What every worker process has: settings from its environment, and the pipes that tie it to its supervisor."""
 
-import logging
+import gc
 import os
 import signal
 import sys
@@ -12,7 +12,7 @@ from server.log import configure_logging
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
-_logger = logging.getLogger(__name__)
+GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks at the youngest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class Worker:
     def from_command_line(cls) -> Self:
         """Read the arguments and the environment; from here on the supervisor's end is this process's end."""
         configure_logging()
+        # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         ready_fd, lifeline_fd, *listen_fd = map(int, sys.argv[1:])
         worker = cls(load_settings(), ready_fd, lifeline_fd, listen_fd[0] if listen_fd else None)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()

@@ -4,7 +4,7 @@ A batch is kept as columns and encoded a column at a time, because a call per co
 Binary COPY is described in the PostgreSQL manual, "COPY", "Binary Format"; integers are big-endian.
 """
 
-import os
+import random
 import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +32,8 @@ _ROW_START = struct.Struct(">h iq i16s i")
 _ROW_NUMBERS = struct.Struct(">QQ iq iq iq iq ih")
 _LENGTH = struct.Struct(">i")
 
+# Ids must be unique, not secret; a system call a batch would also hand the interpreter to another thread.
+_random = random.Random()  # noqa: S311
 _UUID_VERSION_7 = 0x7 << 12
 _UUID_VARIANT = 0b10 << 62
 
@@ -109,9 +111,9 @@ def _uuid7_halves(unix_ms: int, count: int) -> tuple[Iterable[int], Iterable[int
 
     rand_a counts up within the batch (RFC 9562, 6.2, method 1) from a random start that leaves room for 2,048 rows.
     """
-    counter = int.from_bytes(os.urandom(2)) & 0x7FF
+    counter = _random.getrandbits(11)
     upper = (unix_ms << 16) | _UUID_VERSION_7 | counter
-    lower = _UUID_VARIANT | int.from_bytes(os.urandom(8)) >> 3
+    lower = _UUID_VARIANT | _random.getrandbits(61)
     return range(upper, upper + count), range(lower, lower + count)
 
 

@@ -1,15 +1,16 @@
 """The event writer: batches go in from many threads, come out as few large COPY commands.
 
 Batches that arrive while a flush is under way wait in a queue and leave together in the next one: a lone batch is
-written at once, and under load flushes grow by themselves. A batch's future is resolved only after its commit.
+written at once, and under load flushes grow by themselves. Whoever submitted a batch is woken only after its commit,
+and all who wait for one flush are woken together, since each hand-over between threads costs more than a row.
 """
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -17,13 +18,30 @@ from psycopg_pool import ConnectionPool
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, EncodedBatch
 
+Waiter = TypeVar("Waiter")
+
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _QueuedBatch:
+class Submission(Generic[Waiter]):
+    """A batch on its way to the table. `waiter` is whatever `wake` needs to wake who submitted it."""
+
     batch: EncodedBatch
-    future: "Future[int]" = field(default_factory=Future)
+    waiter: Waiter
+    wake: "Callable[[list[Submission[Waiter]]], None]"
+    error: StorageError | None = None
+    # Set by a submitter that does not wait any more: what has not been begun is not written then.
+    is_withdrawn: bool = False
+
+    def rows_stored(self) -> int:
+        """Return the number of rows, durable by now; only to be called once woken.
+
+        Raises StorageUnavailableError or BatchRefusedError.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.batch.rows
 
 
 class EventWriter:
@@ -37,7 +55,7 @@ class EventWriter:
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._queue: deque[_QueuedBatch] = deque()
+        self._queue: deque[Submission[Any]] = deque()
         self._queued_bytes = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -47,22 +65,23 @@ class EventWriter:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, batch: EncodedBatch) -> "Future[int]":
-        """Queue a batch. The future gives the number of rows stored, once they are durable.
+    def submit(
+        self, batch: EncodedBatch, waiter: Waiter, wake: "Callable[[list[Submission[Waiter]]], None]"
+    ) -> Submission[Waiter]:
+        """Queue a batch; once it is stored or refused, `wake` is called, in another thread, with all of one flush.
 
-        The future raises StorageUnavailableError or BatchRefusedError; a caller that cancels it before its flush
-        has begun takes the batch back. Raises WriterOverloadedError when the queue is full.
+        Raises WriterOverloadedError when the queue is full or closed.
         """
-        queued = _QueuedBatch(batch)
+        submission = Submission(batch, waiter, wake)
         with self._changed:
             if self._closed:
                 raise WriterOverloadedError("the server is shutting down")
             if self._queued_bytes + len(batch.data) > self.MAX_QUEUED_BYTES:
                 raise WriterOverloadedError("the write queue is full")
-            self._queue.append(queued)
+            self._queue.append(submission)
             self._queued_bytes += len(batch.data)
             self._changed.notify()
-        return queued.future
+        return submission
 
     def close(self, timeout_s: float) -> None:
         """Take no more batches, write those that are queued, and wait up to `timeout_s` for it."""
@@ -73,46 +92,38 @@ class EventWriter:
             thread.join(timeout_s)
 
     def _run(self) -> None:
-        while queued := self._take():
-            self._flush(queued)
+        while submissions := self._take():
+            wanted = [submission for submission in submissions if not submission.is_withdrawn]
+            if wanted:
+                self._flush(wanted)
+            _wake(wanted)
 
-    def _take(self) -> list[_QueuedBatch]:
+    def _take(self) -> "list[Submission[Any]]":
         """Wait for work and return what fits one flush; an empty list once closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
-            taken: list[_QueuedBatch] = []
+            taken: list[Submission[Any]] = []
             taken_bytes = 0
             while self._queue and (not taken or taken_bytes + len(self._queue[0].batch.data) <= self.MAX_FLUSH_BYTES):
-                queued = self._queue.popleft()
-                taken.append(queued)
-                taken_bytes += len(queued.batch.data)
+                submission = self._queue.popleft()
+                taken.append(submission)
+                taken_bytes += len(submission.batch.data)
             self._queued_bytes -= taken_bytes
         return taken
 
-    def _flush(self, queued: list[_QueuedBatch]) -> None:
-        wanted = [item for item in queued if item.future.set_running_or_notify_cancel()]
-        if not wanted:
-            return
+    def _flush(self, submissions: "Sequence[Submission[Any]]") -> None:
+        """Write all batches in one transaction, or each alone when Postgres refuses one of them."""
         try:
-            self._copy([item.batch for item in wanted])
-        except BatchRefusedError:
-            self._flush_one_by_one(wanted)
-        except StorageError as error:
-            for item in wanted:
-                item.future.set_exception(error)
-        else:
-            for item in wanted:
-                item.future.set_result(item.batch.rows)
-
-    def _flush_one_by_one(self, wanted: list[_QueuedBatch]) -> None:
-        """Write each batch alone, so that the one Postgres refuses does not take its neighbours with it."""
-        for item in wanted:
-            try:
-                self._copy([item.batch])
-            except StorageError as error:
-                item.future.set_exception(error)
+            self._copy([submission.batch for submission in submissions])
+        except BatchRefusedError as error:
+            if len(submissions) == 1:
+                submissions[0].error = error
             else:
-                item.future.set_result(item.batch.rows)
+                for submission in submissions:
+                    self._flush([submission])
+        except StorageError as error:
+            for submission in submissions:
+                submission.error = error
 
     def _copy(self, batches: Sequence[EncodedBatch]) -> None:
         """Copy the batches in one transaction; when this returns they are durable."""
@@ -132,3 +143,11 @@ class EventWriter:
             except psycopg.Error as error:
                 # The error's own text quotes values of the rows.
                 raise BatchRefusedError(f"Postgres refused: {error.diag.message_primary}") from None
+
+
+def _wake(submissions: "Sequence[Submission[Any]]") -> None:
+    by_wake: dict[Callable[[list[Submission[Any]]], None], list[Submission[Any]]] = {}
+    for submission in submissions:
+        by_wake.setdefault(submission.wake, []).append(submission)
+    for wake, group in by_wake.items():
+        wake(group)

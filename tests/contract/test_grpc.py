@@ -117,8 +117,9 @@ def test_success_carries_the_request_id(server: RunningServer, metadata: dict[st
 
 
 def test_an_unknown_method_is_unimplemented(server: RunningServer) -> None:
+    call: Any = server.channel().unary_unary(f"/{SERVICE}/Nothing")
     with pytest.raises(grpc.RpcError) as raised:
-        server.channel().unary_unary(f"/{SERVICE}/Nothing")(b"", timeout=10)
+        call(b"", timeout=10)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

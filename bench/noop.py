@@ -1,0 +1,80 @@
+"""The no-op floor: the project's own HTTP and gRPC servers with a method that parses a batch and answers.
+
+Started by the supervisor's rules, as `python -m bench.noop READY_FD LIFELINE_FD [LISTEN_FD]`: with a listening socket
+it serves HTTP, without one gRPC.
+"""
+
+import asyncio
+import signal
+from typing import Any
+
+import grpc
+import msgspec
+from flask import Flask, Response, request
+
+from http_bridge.wsgi_server import run_wsgi
+from seestack.ingest.v1 import ingest_pb2
+from server.grpc_service import SERVICE_NAME
+from server.grpc_worker import create_server
+from server.worker import Worker
+
+PATH = "/noop"
+
+
+def create_app() -> Flask:
+    """Return an application that parses a JSON batch and answers as if it were stored."""
+    app = Flask(__name__, static_folder=None)
+
+    @app.post(PATH)
+    def noop() -> Response:
+        body = msgspec.json.decode(request.environ["wsgi.input"].read(2**20))
+        return Response(b'{"ok": true, "accepted": %d}' % len(body["requests"]), 202, mimetype="application/json")
+
+    return app
+
+
+async def serve_grpc(worker: Worker) -> None:
+    """Serve the ingest service's methods, which parse a batch and answer as if it were stored."""
+    server = create_server(worker.settings)
+    server.add_generic_rpc_handlers((_handler(),))
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await server.start()
+    worker.report_ready()
+    await stopped.wait()
+    await server.stop(1)
+
+
+def _handler() -> grpc.GenericRpcHandler:
+    async def unary(batch: ingest_pb2.IngestHttpRequestsRequest, _: Any) -> ingest_pb2.IngestHttpRequestsResponse:
+        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=len(batch.requests))
+
+    async def stream(batches: Any, _: Any) -> Any:
+        sequence = 0
+        async for batch in batches:
+            yield ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=len(batch.requests))
+            sequence += 1
+
+    return grpc.method_handlers_generic_handler(
+        SERVICE_NAME,
+        {
+            "IngestHttpRequests": grpc.unary_unary_rpc_method_handler(
+                unary,
+                ingest_pb2.IngestHttpRequestsRequest.FromString,
+                ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
+            ),
+            "StreamHttpRequests": grpc.stream_stream_rpc_method_handler(
+                stream,
+                ingest_pb2.StreamHttpRequestsRequest.FromString,
+                ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
+            ),
+        },
+    )
+
+
+if __name__ == "__main__":
+    this_worker = Worker.from_command_line()
+    if this_worker.listen_fd is not None:
+        run_wsgi(create_app(), this_worker.listen_fd, this_worker.report_ready)
+    else:
+        asyncio.run(serve_grpc(this_worker))

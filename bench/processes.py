@@ -1,0 +1,101 @@
+"""The processes under test: how they are started, and how much CPU and memory they use."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+COMMAND = Path(sys.executable).with_name("seestack-ingest")
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server with its embedded Postgres, on free ports of 127.0.0.1."""
+
+    process: psutil.Process
+    postgres: psutil.Process
+    database_url: str
+    http: tuple[str, int]
+    grpc: tuple[str, int]
+    project_id: str
+    api_key: str
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes."""
+        return list(self.process.children())
+
+
+@contextmanager
+def run_server() -> Iterator[RunningServer]:
+    """Run `seestack-ingest serve` with its default settings, but for the ports and an empty data folder."""
+    with tempfile.TemporaryDirectory(prefix="seestack-bench-") as folder:
+        Path(folder).chmod(0o711)
+        log = Path(folder) / "log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [COMMAND, "serve", "--data-dir", folder, "--http-port", "0", "--grpc-port", "0"],
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            http_port, grpc_port = _wait_for_ports(process, log)
+            credentials = json.loads((Path(folder) / "credentials.json").read_text())
+            cluster = next(Path(folder).glob("postgres-*"))
+            yield RunningServer(
+                psutil.Process(process.pid),
+                psutil.Process(int((cluster / "postmaster.pid").read_text().split()[0])),
+                f"postgresql://postgres@/postgres?host={cluster}",
+                ("127.0.0.1", http_port),
+                ("127.0.0.1", grpc_port),
+                credentials["projectId"],
+                credentials["apiKey"],
+            )
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _wait_for_ports(process: "subprocess.Popen[bytes]", log: Path) -> tuple[int, int]:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"HTTP +http://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
+        if found:
+            return int(found[1]), int(found[2])
+        time.sleep(0.05)
+    sys.exit(f"the server did not start:\n{log.read_text()}")
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU time that a process and its descendants, living and reaped, have used."""
+    total = 0.0
+    for each in [process, *process.children(recursive=True)]:
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    times = process.cpu_times()
+    return float(total + times.children_user + times.children_system)
+
+
+def peak_memory_bytes(process: psutil.Process) -> int:
+    """Return the most resident memory that a process has had (Linux: VmHWM)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+def processor_count() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0))
