@@ -153,7 +153,10 @@ def load_and_check(
     rate: float | None = None,
     cpu: "CpuMeter | None" = None,
 ) -> Load:
-    """Run a load against an empty table, metered by `cpu`. Ends the benchmark when the table does not hold what was acknowledged."""
+    """Run a load against an empty table, metered by `cpu`.
+
+    Ends the benchmark when the table does not hold what was acknowledged.
+    """
     empty_table(database)
     opened = connect(protocol, server.http, server.grpc, server.api_key, batches, connections)
     with cpu or nullcontext():

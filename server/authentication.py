@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from server.errors import InvalidApiKeyError, ServiceUnavailableError
 from storage.api_keys import ApiKey, digest_of, is_well_formed, lookup_keys, touch_keys
+from storage.database import run
 
 _logger = logging.getLogger(__name__)
 
@@ -114,8 +115,7 @@ class Authenticator:
 
     def _answer(self, waiting: "dict[bytes, Future[ApiKey | None]]") -> None:
         try:
-            with self._pool.connection(timeout=self.LOOKUP_TIMEOUT_S) as connection:
-                found = lookup_keys(connection, waiting)
+            found = run(self._pool, lambda connection: lookup_keys(connection, waiting), self.LOOKUP_TIMEOUT_S)
         except psycopg.Error as error:
             _logger.warning("API keys cannot be looked up: %s", error)
             with self._changed:
@@ -137,8 +137,7 @@ class Authenticator:
         if not used:
             return
         try:
-            with self._pool.connection(timeout=self.LOOKUP_TIMEOUT_S) as connection:
-                touch_keys(connection, used)
+            run(self._pool, lambda connection: touch_keys(connection, used), self.LOOKUP_TIMEOUT_S)
         except psycopg.Error as error:
             _logger.warning("last_used_at of %d keys cannot be stored: %s", len(used), error)
             self._used |= used

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -43,7 +44,7 @@ async def serve(worker: Worker) -> None:
     handlers = GrpcIngestService(service)
     server = create_server(settings)
     server.add_generic_rpc_handlers((handlers.handler(),))
-    health_servicer = health.aio.HealthServicer()
+    health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
@@ -59,6 +60,29 @@ async def serve(worker: Worker) -> None:
     handlers.stop_streams()
     await server.stop(settings.grace_seconds)
     await asyncio.to_thread(service.close)
+
+
+class _HealthServicer(health.aio.HealthServicer):
+    """As its base, but a client that watches does not keep the server from stopping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stopping = asyncio.Event()
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the method's name in the protocol
+        """Report each change of a service's health, until the client or the server goes."""
+        watch = asyncio.create_task(super().Watch(request, context))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((watch, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+            stopping.cancel()
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Report NOT_SERVING for good, and end all watching."""
+        await super().enter_graceful_shutdown()
+        self._stopping.set()
 
 
 def create_server(settings: Settings) -> grpc.aio.Server:

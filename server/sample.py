@@ -63,7 +63,10 @@ class HttpClient:
     def __init__(self, url: str, raw_key: str) -> None:
         parts = urllib.parse.urlsplit(url)
         connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        try:
+            self._connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        except ValueError as error:
+            raise SendError(f"{url} is no URL of a server: {error}") from error
         self._headers = {KEY_HEADER: raw_key, "Content-Type": "application/json"}
 
     def send(self, project_id: str, items: list[dict[str, Any]]) -> int:
@@ -73,7 +76,7 @@ class HttpClient:
             self._connection.request("POST", "/ingest/v1/http-requests", body, self._headers)
             response = self._connection.getresponse()
             answer = response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise SendError(f"no answer over HTTP: {error or type(error).__name__}") from error
         if response.status != http.HTTPStatus.ACCEPTED:
             raise SendError(f"HTTP {response.status}: {answer.decode(errors='replace')}")
@@ -95,6 +98,8 @@ class GrpcClient:
             response = self._stub.IngestHttpRequests(request, timeout=TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as error:
             raise SendError(f"gRPC {error.code().name}: {error.details()}") from error
+        except ValueError as error:
+            raise SendError(f"the key cannot be sent: {error}") from error
         return response.accepted
 
 

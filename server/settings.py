@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -62,8 +64,18 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        if value is None:
+            return value
+        url = value.get_secret_value()
+        if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
+        try:
+            is_readable = url.partition("://")[2].partition("/")[0].count("@") <= 1 and bool(conninfo_to_dict(url))
+        except psycopg.ProgrammingError:
+            is_readable = False
+        if not is_readable:
+            # What is wrong is not quoted: it may be part of a password.
+            raise ValueError("must be a URL whose special characters are percent-encoded")
         return value
 
     @field_validator("cors_origins")

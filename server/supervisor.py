@@ -41,6 +41,7 @@ class _Slot:
     module: str
     arguments: tuple[int, ...]
     process: "subprocess.Popen[bytes] | None" = None
+    ready_fd: int = -1  # where the process tells that it serves
     started_at: float = 0.0
     pause_s: float = field(default=FIRST_PAUSE_S)
     next_start_at: float = 0.0
@@ -68,18 +69,18 @@ class Supervisor:
 
     def start(self) -> None:
         """Start all workers and wait until they serve. Raises WorkerStartError when one does not."""
-        ready_fds = {self._start(slot): slot for slot in self._slots}
+        for slot in self._slots:
+            self._start(slot)
+        starting = {slot.ready_fd: slot for slot in self._slots}
         deadline = time.monotonic() + READY_TIMEOUT_S
         try:
-            while ready_fds:
-                readable, _, _ = select.select(list(ready_fds), [], [], max(0.0, deadline - time.monotonic()))
+            while starting:
+                readable, _, _ = select.select(list(starting), [], [], max(0.0, deadline - time.monotonic()))
                 if not readable:
                     raise WorkerStartError(f"workers did not start within {READY_TIMEOUT_S:.0f} s")
                 for ready_fd in readable:
-                    slot = ready_fds.pop(ready_fd)
-                    is_ready = os.read(ready_fd, 1)
-                    os.close(ready_fd)
-                    if not is_ready:
+                    slot = starting.pop(ready_fd)
+                    if not os.read(ready_fd, 1):
                         raise WorkerStartError(f"a {slot.module} worker ended while starting; its log is above")
         except WorkerStartError:
             self._signal(signal.SIGKILL)
@@ -92,7 +93,7 @@ class Supervisor:
                 if slot.process is not None and slot.process.poll() is not None:
                     self._bury(slot)
                 if slot.process is None and time.monotonic() >= slot.next_start_at:
-                    os.close(self._start(slot))
+                    self._start(slot)
 
     def stop(self, hurry: threading.Event) -> None:
         """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
@@ -106,9 +107,8 @@ class Supervisor:
             process.kill()
             process.wait()
 
-    def _start(self, slot: _Slot) -> int:
-        """Start the slot's process and return the end of the pipe that tells when it serves."""
-        ready_end, ready_fd = os.pipe()
+    def _start(self, slot: _Slot) -> None:
+        slot.ready_fd, ready_fd = os.pipe()
         slot.started_at = time.monotonic()
         slot.process = subprocess.Popen(  # noqa: S603 - our own modules
             [sys.executable, "-m", slot.module, str(ready_fd), str(self._lifeline), *map(str, slot.arguments)],
@@ -119,7 +119,6 @@ class Supervisor:
             process_group=0,
         )
         os.close(ready_fd)
-        return ready_end
 
     def _bury(self, slot: _Slot) -> None:
         assert slot.process is not None  # noqa: S101 - called for slots with a process
@@ -131,6 +130,7 @@ class Supervisor:
             "%s worker %d ended with %s and is started again", slot.module, slot.process.pid, slot.process.returncode
         )
         slot.process = None
+        os.close(slot.ready_fd)
 
     def _running(self) -> "Sequence[subprocess.Popen[bytes]]":
         return [slot.process for slot in self._slots if slot.process is not None and slot.process.poll() is None]

@@ -1,16 +1,19 @@
 """Connections to Postgres: one short-lived for commands, a pool for servers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from storage.errors import StorageUnavailableError
 
+Result = TypeVar("Result")
+
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5.0
+UNREADABLE_URL = "cannot connect to the database: its URL cannot be read; special characters must be percent-encoded"
 
 # Idle connections over a network must notice a peer that vanished (values in seconds).
 _CONNECTION_SETTINGS: dict[str, Any] = {
@@ -20,9 +23,11 @@ _CONNECTION_SETTINGS: dict[str, Any] = {
     "keepalives_count": 3,
 }
 
-# A commit must be on disk before it is acknowledged, whatever the role's or the database's default says.
-_DURABLE_COMMITS = """
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+# Whatever the role's or the database's defaults say: times are written in a form that can be read back, and a commit
+# is on disk before it is acknowledged.
+_SESSION_SETTINGS = """
+SELECT set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
+       set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
 """
 
 _READY = """
@@ -40,9 +45,13 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
     """
     try:
         connection = psycopg.connect(url, autocommit=True, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
+    except psycopg.ProgrammingError:
+        # libpq quotes what it cannot read, which may be part of a password.
+        raise StorageUnavailableError(UNREADABLE_URL) from None
     except psycopg.Error as error:
         raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
     with connection:
+        _configure(connection)
         yield connection
 
 
@@ -65,14 +74,30 @@ def open_pool(url: str, *, size: int, name: str) -> ConnectionPool:
     )
 
 
+def run(pool: ConnectionPool, action: "Callable[[psycopg.Connection], Result]", timeout_s: float) -> "Result":
+    """Return what `action` returns; it is called again when its connection turns out to be lost.
+
+    Raises psycopg.Error.
+    """
+    try:
+        with pool.connection(timeout=timeout_s) as connection:
+            return action(connection)
+    except PoolTimeout:
+        raise
+    except psycopg.OperationalError:
+        # When one connection was lost, the others in the pool probably were, too.
+        pool.check()
+        with pool.connection(timeout=timeout_s) as connection:
+            return action(connection)
+
+
 def check_ready(pool: ConnectionPool, timeout_s: float = 2.0) -> None:
     """Ask the database whether a batch could be stored now.
 
     Raises StorageUnavailableError saying why not: unreachable, read-only, in recovery, or without the table.
     """
     try:
-        with pool.connection(timeout=timeout_s) as connection:
-            row = connection.execute(_READY).fetchone()
+        row = run(pool, lambda connection: connection.execute(_READY).fetchone(), timeout_s)
     except PoolTimeout as error:
         raise StorageUnavailableError("the database cannot be reached") from error
     except psycopg.Error as error:
@@ -82,7 +107,7 @@ def check_ready(pool: ConnectionPool, timeout_s: float = 2.0) -> None:
 
 
 def _configure(connection: psycopg.Connection) -> None:
-    connection.execute(_DURABLE_COMMITS)
+    connection.execute(_SESSION_SETTINGS)
 
 
 def _first_line(error: BaseException) -> str:

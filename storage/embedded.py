@@ -10,6 +10,8 @@ import importlib.metadata
 import logging
 import os
 import pwd
+import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -33,10 +35,16 @@ START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107
 
+_PLAIN_PATH = re.compile(r"[\w/.-]+", re.ASCII)
+
+# pg_ctl puts paths between double quotes into a shell's command line.
+_UNQUOTABLE = frozenset('"$`\\\n')
+
 # Postgres refuses to run as root, so root runs it as one of these.
 _SYSTEM_USERS = ("postgres", "daemon", "nobody")
 
 _CONFIG_FILE = "seestack.conf"
+_LOG_FILE = "server.log"
 _CONFIG = """\
 # Written by seestack-ingest at each start. Settings of your own belong in ALTER SYSTEM, which wins over these.
 listen_addresses = ''
@@ -58,6 +66,8 @@ class EmbeddedServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
+        if not _UNQUOTABLE.isdisjoint(str(self._folder)):
+            raise EmbeddedServerError(f"the path of the data folder must hold none of {''.join(sorted(_UNQUOTABLE))}")
         self._cluster = self._folder / f"postgres-{POSTGRES_MAJOR}"
         self._socket_folder = _socket_folder(self._cluster)
         self._owner = _cluster_owner(self._cluster)
@@ -73,27 +83,25 @@ class EmbeddedServer:
         with self._start_lock():
             self._users_lock = _open_lock(self._folder / "users.lock")
             fcntl.flock(self._users_lock, fcntl.LOCK_SH)
-            self._prepare_folders()
-            if not self._is_running():
+            try:
                 self._initialise()
-                self._start()
+                self._check_folders()
+                if not self._is_running():
+                    self._start()
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._users_lock is None:
-            return
         with self._start_lock():
             try:
-                fcntl.flock(self._users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass  # another process still uses the server
-            else:
-                self._pg_ctl("stop", "--mode=fast", f"--timeout={STOP_TIMEOUT_S}")
+                if self._is_last_user() and self._is_running():
+                    self._pg_ctl("stop", "--mode=fast", f"--timeout={STOP_TIMEOUT_S}")
             finally:
-                os.close(self._users_lock)
-                self._users_lock = None
+                self._leave()
 
     def ensure_running(self) -> bool:
         """Start the server again if it died; tell whether that was needed."""
@@ -104,6 +112,19 @@ class EmbeddedServer:
                 return False
             self._start()
         return True
+
+    def _is_last_user(self) -> bool:
+        assert self._users_lock is not None  # noqa: S101 - between __enter__ and __exit__
+        try:
+            fcntl.flock(self._users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        if self._users_lock is not None:
+            os.close(self._users_lock)
+            self._users_lock = None
 
     @contextmanager
     def _start_lock(self) -> Iterator[None]:
@@ -116,52 +137,73 @@ class EmbeddedServer:
 
     def _is_running(self) -> bool:
         # 0: accepts connections; 1: refuses them, because it is starting or stopping.
-        return self._run("pg_isready", f"--host={self._socket_folder}").returncode in (0, 1)
-
-    def _prepare_folders(self) -> None:
-        for folder in (self._cluster, self._socket_folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._owner is not None:
-                os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
-            elif folder.stat().st_uid != os.geteuid():
-                raise EmbeddedServerError(f"{folder} belongs to another user; choose another data folder")
-        if self._owner is not None:
-            for target in (self._cluster, self._socket_folder, BINARIES / "postgres"):
-                _make_reachable(target, self._owner)
+        return self._run(Path("/"), "pg_isready", f"--host={self._socket_folder}").returncode in (0, 1)
 
     def _initialise(self) -> None:
-        if (self._cluster / "PG_VERSION").exists():
+        """Make the cluster if there is none yet; one that was cut off while being made is made anew."""
+        if self._cluster.exists():
             return
+        unfinished = self._folder / f"{self._cluster.name}.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._make_private(unfinished)
         done = self._run(
-            "initdb", f"--pgdata={self._cluster}", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+            unfinished, "initdb", "--pgdata=.", "--username=postgres", "--auth=trust", "--encoding=UTF8",
             "--locale=C", "--no-instructions",
         )  # fmt: skip
         if done.returncode:
-            raise EmbeddedServerError(f"initdb failed in {self._cluster}: {_last_line(done.stderr)}")
-        with (self._cluster / "postgresql.conf").open("a") as config:
+            raise EmbeddedServerError(f"initdb failed in {unfinished}: {_last_line(done.stderr)}")
+        with (unfinished / "postgresql.conf").open("a") as config:
             config.write(f"include = '{_CONFIG_FILE}'\n")
+        unfinished.rename(self._cluster)
+
+    def _check_folders(self) -> None:
+        if self._socket_folder != self._cluster:
+            self._make_private(self._socket_folder)
+        for folder in (self._cluster, self._socket_folder):
+            if folder.stat().st_uid != (os.geteuid() if self._owner is None else self._owner.pw_uid):
+                raise EmbeddedServerError(f"{folder} belongs to another user; choose another data folder")
+
+    def _make_private(self, folder: Path) -> None:
+        """Make a folder that only the user that Postgres runs as may enter, and let that user reach it."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if self._owner is not None:
+            os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
+            for target in (folder, BINARIES / "postgres"):
+                _make_reachable(target, self._owner)
 
     def _start(self) -> None:
         config = self._cluster / _CONFIG_FILE
         config.write_text(_CONFIG.format(socket_folder=self._socket_folder))
         if self._owner is not None:
             os.chown(config, self._owner.pw_uid, self._owner.pw_gid)
-        self._pg_ctl("start", f"--log={self._cluster / 'server.log'}", f"--timeout={START_TIMEOUT_S}")
+        self._remove_stale_locks()
+        self._pg_ctl("start", f"--log={_LOG_FILE}", f"--timeout={START_TIMEOUT_S}")
+
+    def _remove_stale_locks(self) -> None:
+        """Remove what a killed server left, if its process is a zombie or its number another program's by now.
+
+        Postgres itself takes any living process of that number for its own, which in a container is never cleared up.
+        """
+        for lock in (self._cluster / "postmaster.pid", self._socket_folder / ".s.PGSQL.5432.lock"):
+            with suppress(OSError, ValueError, IndexError):
+                if not _is_live_postgres(int(lock.read_text().split()[0])):
+                    lock.unlink()
 
     def _pg_ctl(self, action: str, *options: str) -> None:
-        done = self._run("pg_ctl", action, "--wait", f"--pgdata={self._cluster}", *options)
+        done = self._run(self._cluster, "pg_ctl", action, "--wait", f"--pgdata={self._cluster}", *options)
         if done.returncode:
             raise EmbeddedServerError(
                 f"the embedded Postgres did not {action}: {_last_line(done.stderr)} "
-                f"(its log: {self._cluster / 'server.log'})"
+                f"(its log: {self._cluster / _LOG_FILE})"
             )
 
-    def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def _run(self, folder: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a program of Postgres in `folder`, as the user that owns the cluster."""
         # The server inherits standard output, and would keep a pipe open for ever: hence files.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(  # noqa: S603 - our own binaries
                 [BINARIES / program, *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", check=False,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, check=False,
                 env={"LC_ALL": "C", "PATH": os.defpath}, start_new_session=True, **self._identity(),
             )  # fmt: skip
             output.seek(0)
@@ -195,8 +237,11 @@ def _cluster_owner(cluster: Path) -> pwd.struct_passwd | None:
 
 
 def _socket_folder(cluster: Path) -> Path:
-    """Return where the socket lives: beside the data, or in a short path where the kernel's limit demands it."""
-    if len(str(cluster / ".s.PGSQL.5432").encode()) <= MAX_SOCKET_PATH:
+    """Return where the socket lives: beside the data, or in a short and plain path.
+
+    The kernel limits the length, and in URLs and configuration files other characters would mean something.
+    """
+    if len(str(cluster / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH and _PLAIN_PATH.fullmatch(str(cluster)):
         return cluster
     digest = hashlib.sha256(str(cluster).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"seestack-{os.geteuid()}-{digest}"
@@ -219,6 +264,12 @@ def _make_reachable(target: Path, user: pwd.struct_passwd) -> None:
                 folder,
                 user.pw_name,
             )
+
+
+def _is_live_postgres(pid: int) -> bool:
+    # proc(5): pid (name) state ...
+    name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    return name == "postgres" and rest.split()[0] not in ("Z", "X")
 
 
 def _last_line(output: str) -> str:

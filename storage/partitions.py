@@ -29,7 +29,8 @@ SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'FROM \\(''([^'']+)''\\)'))
   FROM pg_class WHERE oid = 'http_requests_ahead'::regclass
 """
 _CREATE = "CREATE TABLE {day} (LIKE http_requests INCLUDING DEFAULTS INCLUDING COMMENTS)"
-_LOCK_DEFAULT = "LOCK TABLE http_requests_ahead IN ACCESS EXCLUSIVE MODE"
+# From the top down, as writers and readers lock, so that none of them deadlocks with this.
+_LOCK_DEFAULT = "LOCK TABLE http_requests_default IN ACCESS EXCLUSIVE MODE"
 _MOVE = """
 WITH moved AS (
     DELETE FROM http_requests_ahead WHERE "timestamp" >= {start} AND "timestamp" < {end} RETURNING *

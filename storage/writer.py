@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, EncodedBatch
@@ -137,12 +137,17 @@ class EventWriter:
                         complete = True
                     return
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if complete or attempt == self.ATTEMPTS:
+                if complete or attempt == self.ATTEMPTS or isinstance(error, PoolTimeout):
                     _logger.warning("a flush of %d batches failed: %s", len(batches), error)
                     raise StorageUnavailableError("the database is not available") from error
+                # When one connection was lost, the others in the pool probably were, too.
+                self._pool.check()
+            except psycopg.errors.CheckViolation as error:
+                # The row's day got its own partition while this waited for the default one, and is there next time.
+                if attempt == self.ATTEMPTS:
+                    raise _refusal(error) from None
             except psycopg.Error as error:
-                # The error's own text quotes values of the rows.
-                raise BatchRefusedError(f"Postgres refused: {error.diag.message_primary}") from None
+                raise _refusal(error) from None
 
 
 def _wake(submissions: "Sequence[Submission[Any]]") -> None:
@@ -151,3 +156,8 @@ def _wake(submissions: "Sequence[Submission[Any]]") -> None:
         by_wake.setdefault(submission.wake, []).append(submission)
     for wake, group in by_wake.items():
         wake(group)
+
+
+def _refusal(error: psycopg.Error) -> BatchRefusedError:
+    # The error's full text quotes values of the rows.
+    return BatchRefusedError(f"Postgres refused: {error.diag.message_primary}")

@@ -64,8 +64,8 @@ def explains_errors(command: Command) -> Command:
             fail(str(error))
         except psycopg.Error as error:
             fail(f"the database refused: {str(error).strip().splitlines()[0]}")
-        except PermissionError as error:
-            fail(f"{error.filename}: {error.strerror}; choose another folder with --data-dir")
+        except OSError as error:
+            fail(f"{error.filename or 'system'}: {error.strerror}; another folder can be chosen with --data-dir")
 
     return call  # type: ignore[return-value]
 

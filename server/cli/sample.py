@@ -45,14 +45,10 @@ def sample(
     project_id, api_key = project_id or credentials[0], api_key or credentials[1]
     if not project_id or not api_key:
         fail(f"no credentials.json in {settings.data_dir}: give --project-id and --api-key")
-    client: Client
-    if protocol == "http":
-        client = HttpClient(url or f"http://{join_host_port(settings.http_host, settings.http_port)}", api_key)
-    else:
-        client = GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key)
     started = time.monotonic()
     stored = 0
     try:
+        client = _connect(settings, protocol, url, target, api_key)
         with _progress_bar(hidden=as_json) as progress:
             task = progress.add_task(f"sending over {protocol}", total=rows)
             for accepted in send_at_rate(client, project_id, rows=rows, rows_per_second=rate, batch_size=batch_size):
@@ -69,12 +65,19 @@ def sample(
         click.echo(f"{stored} rows stored in {seconds:.1f} s, {stored / seconds:.0f} rows/s")
 
 
+def _connect(settings: Settings, protocol: str, url: str | None, target: str | None, api_key: str) -> Client:
+    if protocol == "http":
+        return HttpClient(url or f"http://{join_host_port(settings.http_host, settings.http_port)}", api_key)
+    return GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key)
+
+
 def _progress_bar(*, hidden: bool) -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=hidden,
+        console=console,
+        disable=hidden or not console.is_terminal,
     )

@@ -56,7 +56,7 @@ CREATE INDEX http_requests_trace ON http_requests USING hash (trace_id);
 -- was made, and says so in a CHECK, so that adding a day scans the few rows of `ahead` and never those of `older`.
 DO $$
 DECLARE
-    first_day timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '7 days';
+    first_day timestamptz := (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '7 days') AT TIME ZONE 'UTC';
 BEGIN
     CREATE TABLE http_requests_default PARTITION OF http_requests DEFAULT PARTITION BY RANGE ("timestamp");
     EXECUTE format(

@@ -1,0 +1,99 @@
+"""`seestack-ingest check`."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.embedded import EmbeddedServer
+from tests.cli.ports import closed_port, listening_port
+from tests.running_server import COMMAND, RunningServer
+
+FREE_PORTS = ("--http-port", "0", "--grpc-port", "0")
+PASSWORD = "s3cret-pa55word"
+
+
+def run_check(*arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command; it may find problems but not break."""
+    done = subprocess.run(
+        [COMMAND, "check", *FREE_PORTS, *arguments],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done
+
+
+def with_password(url: str) -> str:
+    return url.replace("postgres@", f"postgres:{PASSWORD}@", 1)
+
+
+def checks_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    checks: dict[str, Any] = json.loads(done.stdout)["checks"]
+    return checks
+
+
+def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
+    done = run_check("--json", "--database-url", with_password(database_url), "--grace-seconds", "7")
+    assert done.returncode == 0
+    assert {name: result["usable"] for name, result in checks_of(done).items()} == {
+        "database": True,
+        "HTTP port": True,
+        "gRPC port": True,
+    }
+    settings = json.loads(done.stdout)["settings"]
+    assert settings["SEESTACK_GRACE_SECONDS"] == 7
+    assert settings["SEESTACK_DATABASE_URL"]
+    assert PASSWORD not in done.stdout
+
+
+def test_people_read_tables(database_url: str) -> None:
+    done = run_check(environment={"SEESTACK_DATABASE_URL": with_password(database_url)})
+    assert done.returncode == 0
+    assert "SEESTACK_DATABASE_URL" in done.stdout
+    assert "NOT USABLE" not in done.stdout
+    assert done.stdout.count("usable") == 3
+    assert PASSWORD not in done.stdout
+
+
+def test_the_embedded_database_is_tried_too(data_folder: Path) -> None:
+    folder = data_folder / "check"
+    done = run_check("--json", "--data-dir", str(folder))
+    assert done.returncode == 0
+    assert checks_of(done)["database"]["message"].startswith("embedded, Postgres ")
+    # It was started for the check only.
+    assert not Path(EmbeddedServer(folder).url.partition("host=")[2], ".s.PGSQL.5432").exists()
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "gRPC"])
+def test_a_taken_port_is_found(protocol: str, database_url: str) -> None:
+    with listening_port() as port:
+        flags = ("--database-url", database_url, f"--{protocol.lower()}-port", str(port))
+        done = run_check("--json", *flags)
+    assert done.returncode == 1
+    checks = checks_of(done)
+    assert [name for name, result in checks.items() if not result["usable"]] == [f"{protocol} port"]
+    assert f"127.0.0.1:{port}" in checks[f"{protocol} port"]["message"]
+
+
+def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:
+    ports = ("--http-port", str(server.http_port), "--grpc-port", str(server.grpc_port))
+    done = run_check("--json", "--database-url", server.database_url, *ports)
+    assert done.returncode == 1
+    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database"]
+    assert server.request("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["for people", "json"])
+def test_an_unreachable_database_is_found(flags: tuple[str, ...]) -> None:
+    with closed_port() as port:
+        done = run_check(*flags, "--database-url", f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/db")
+    assert done.returncode == 1
+    assert str(port) in done.stdout
+    assert PASSWORD not in done.stdout
+    if flags:
+        assert [name for name, result in checks_of(done).items() if not result["usable"]] == ["database"]
+    else:
+        assert done.stdout.count("NOT USABLE") == 1

@@ -1,0 +1,95 @@
+"""Servers with the embedded Postgres, started in a data folder as a user starts them."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from server.bootstrap import read_credentials
+from storage.embedded import POSTGRES_MAJOR, EmbeddedServer
+from tests.process.database import Database
+from tests.running_server import COMMAND, STOP_TIMEOUT_S, RunningServer, wait_for_ports
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A server process that may not serve yet."""
+
+    process: "subprocess.Popen[str]"
+    folder: Path
+    log: Path
+
+    def wait_until_it_serves(self) -> RunningServer:
+        """Return the server once it serves, with the key of its credentials file."""
+        ports = wait_for_ports(self.process, self.log)
+        credentials = read_credentials(self.folder)
+        assert credentials is not None
+        return RunningServer(self.process, self.log, EmbeddedServer(self.folder).url, *ports, *credentials)
+
+
+def new_folder(data_folder: Path) -> Path:
+    """Return a path for a data folder; there is nothing yet."""
+    return data_folder / f"data-{uuid4().hex[:8]}"
+
+
+@contextmanager
+def launch(folder: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[Launched]:
+    """Start `serve` on free ports in a session of its own, and leave nothing of it running at the end.
+
+    `wrapper` is a command that runs it, and whose end is the end of all that it started.
+    """
+    log = folder.parent / f"log-{uuid4().hex[:8]}"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*wrapper, COMMAND, "serve", "--data-dir", str(folder), "--http-port", "0", "--grpc-port", "0", *flags],
+            stdout=output, stderr=output, text=True, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield Launched(process, folder, log)
+    finally:
+        if wrapper:
+            _kill(process)
+        else:
+            _stop(process)
+            _stop_postgres(folder)
+
+
+@contextmanager
+def serve_embedded(folder: Path, *flags: str) -> Iterator[RunningServer]:
+    """Run a server in a data folder."""
+    with launch(folder, *flags) as launched:
+        yield launched.wait_until_it_serves()
+
+
+def postmaster_pid(folder: Path) -> int | None:
+    """Return the process of a data folder's Postgres; None when none is said to run."""
+    try:
+        return int((folder / f"postgres-{POSTGRES_MAJOR}" / "postmaster.pid").read_text().split()[0])
+    except FileNotFoundError:
+        return None
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+
+
+def _stop_postgres(folder: Path) -> None:
+    if postmaster_pid(folder) is not None:
+        # The last one out stops it, whoever left it running.
+        with Database(folder):
+            pass
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,174 @@
+"""kill -9: of a worker, of the supervisor, of everything. What was acknowledged is stored, and service goes on."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import psycopg
+import pytest
+
+from tests.batches import make_batch
+from tests.grpc_client import ReflectingClient, Refusal
+from tests.process.database import Database
+from tests.process.embedded import launch, new_folder, postmaster_pid, serve_embedded
+from tests.process.polling import INTERVAL_S, can_listen, children_of, is_alive, kill, live_workers, wait_until
+from tests.process.table_lock import lock_table
+from tests.process.traffic import Traffic
+from tests.running_server import STOP_TIMEOUT_S, RunningServer, create_key, start_server
+
+ROUNDS = 2
+REPLACED_WITHIN_S = 10
+RESTARTED_WITHIN_S = 20
+CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.mark.parametrize("module", ["http_bridge", "server.grpc_worker"])
+def test_a_killed_worker_is_replaced_while_the_server_goes_on(module: str, database_url: str) -> None:
+    flags = ("--http-workers", "2", "--grpc-workers", "2")
+    with start_server(database_url, *flags) as server, Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        first, second = live_workers(server, module)
+        kill([first])
+        assert is_answered_over_http(server)
+        assert is_answered_over_grpc(server)
+        wait_until(lambda: len(live_workers(server, module)) == 2, "a worker is replaced", REPLACED_WITHIN_S)
+        (replacement,) = set(live_workers(server, module)) - {second}
+        # With the other one gone too, it is the replacement that has to answer.
+        kill([second])
+        wait_until(lambda: is_answered_over_grpc(server), "the replacement serves gRPC", REPLACED_WITHIN_S)
+        assert is_answered_over_http(server)
+        traffic.wait_for_acknowledgements(10)
+        assert replacement in live_workers(server, module)
+    traffic.assert_stored_whole(database_url)
+
+
+def test_a_lone_worker_is_replaced_too(database_url: str) -> None:
+    with start_server(database_url, "--http-workers", "1", "--grpc-workers", "1") as server:
+        kill(children_of(server.process.pid))
+        wait_until(lambda: len(children_of(server.process.pid)) == 2, "the workers are replaced", REPLACED_WITHIN_S)
+        # The listening socket outlives the worker: a request waits for its successor.
+        assert is_answered_over_http(server)
+        wait_until(lambda: is_answered_over_grpc(server), "the replacement serves gRPC", REPLACED_WITHIN_S)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_workers_end_by_themselves_when_the_supervisor_is_killed(database_url: str) -> None:
+    with start_server(database_url) as server, Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        workers = children_of(server.process.pid)
+        server.process.kill()
+        server.process.wait()
+        wait_until(lambda: not any(map(is_alive, workers)), "the workers end")
+        assert can_listen(server.http_port)
+        assert can_listen(server.grpc_port)
+    traffic.assert_stored_whole(database_url)
+
+
+def test_killing_the_server_under_load_loses_no_acknowledged_batch(create_database: Callable[[], str]) -> None:
+    database_url = create_database()
+    key = create_key(database_url)
+    for _ in range(ROUNDS):
+        with start_server(database_url, key=key) as server, Traffic(server) as traffic:
+            traffic.wait_for_acknowledgements(10)
+            kill([server.process.pid, *children_of(server.process.pid)])
+        traffic.assert_stored_whole(database_url)
+
+
+def test_killing_the_server_while_nothing_can_be_stored_loses_no_acknowledged_batch(database_url: str) -> None:
+    with start_server(database_url) as server, Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        with lock_table(database_url) as lock:
+            lock.wait_for_writers(2)
+            kill([server.process.pid, *children_of(server.process.pid)])
+    traffic.assert_stored_whole(database_url)
+
+
+def test_killing_postgres_too_loses_no_acknowledged_batch_whatever_its_defaults(data_folder: Path) -> None:
+    folder = new_folder(data_folder)
+    with Database(folder) as database, psycopg.connect(database.url) as connection:
+        connection.execute("ALTER DATABASE postgres SET synchronous_commit = off")
+    with serve_embedded(folder) as server, Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        orphans = postgres_processes(folder)
+        kill([server.process.pid, *children_of(server.process.pid), *orphans])
+        wait_until_forgotten(orphans)
+    with serve_embedded(folder) as again:
+        assert again.api_key == server.api_key
+        assert again.post(make_batch(again.project_id)).status == 202
+        traffic.assert_stored_whole(again.database_url)
+        assert again.stop() == 0
+
+
+def test_an_embedded_postgres_that_dies_is_started_again(data_folder: Path) -> None:
+    folder = new_folder(data_folder)
+    with serve_embedded(folder) as server, Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        orphans = postgres_processes(folder)
+        kill(orphans)
+        wait_until_forgotten(orphans)
+        traffic.wait_for_acknowledgements(10, timeout_s=30)
+        traffic.assert_stored_whole(server.database_url)
+
+
+def test_it_is_started_again_in_a_container_too_where_the_server_is_init(data_folder: Path) -> None:
+    if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to make a process namespace")
+    folder = new_folder(data_folder)
+    with launch(folder, wrapper=CONTAINER) as launched:
+        server = launched.wait_until_it_serves()
+        (supervisor,) = children_of(launched.process.pid)
+        postgres = [pid for pid in children_of(supervisor) if str(folder).encode() in read_command(pid)]
+        assert len(postgres) == 1
+        kill(postgres)
+        wait_until(
+            lambda: server.post(make_batch(server.project_id)).status == 202,
+            "batches are taken again",
+            RESTARTED_WITHIN_S,
+        )
+        os.kill(supervisor, signal.SIGTERM)
+        assert launched.process.wait(STOP_TIMEOUT_S) == 0
+
+
+def is_answered_over_http(server: RunningServer) -> bool:
+    """Tell whether new clients are served."""
+    return all(server.post(make_batch(server.project_id)).status == 202 for _ in range(5))
+
+
+def is_answered_over_grpc(server: RunningServer) -> bool:
+    """Tell whether new clients are served."""
+    batch = make_batch(server.project_id)
+    try:
+        for _ in range(5):
+            # A pool of its own, so that no channel uses the connection of another.
+            options = (("grpc.use_local_subchannel_pool", 1),)
+            with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
+                ReflectingClient(channel).ingest(batch, {"x-seestack-key": server.api_key})
+    except (Refusal, grpc.RpcError):
+        return False
+    return True
+
+
+def postgres_processes(folder: Path) -> list[int]:
+    """Return all processes of a data folder's Postgres."""
+    postmaster = postmaster_pid(folder)
+    assert postmaster is not None
+    return [postmaster, *children_of(postmaster)]
+
+
+def read_command(pid: int) -> bytes:
+    """Return the command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def wait_until_forgotten(orphans: list[int]) -> None:
+    """Wait until init has taken note of the end of processes whose parent is gone."""
+    deadline = time.monotonic() + RESTARTED_WITHIN_S
+    while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+        if time.monotonic() > deadline:
+            pytest.skip("the init of this system does not look after orphans")
+        time.sleep(INTERVAL_S)

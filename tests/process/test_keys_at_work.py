@@ -1,0 +1,99 @@
+"""Keys that are revoked or expire while a server uses them."""
+
+import json
+from typing import Any
+
+import grpc
+import psycopg
+
+from tests.batches import make_batch
+from tests.grpc_client import ReflectingClient, Refusal
+from tests.process.open_stream import OpenStream, open_stream
+from tests.process.polling import wait_until
+from tests.running_server import RunningServer, run_command, start_server
+
+REFUSED_WITHIN_S = 10
+SHORT_LIFE_S = 2.5
+DAY_S = 86_400
+
+
+class Client:
+    """Sends to a server over both protocols with one key."""
+
+    def __init__(self, server: RunningServer, api_key: str) -> None:
+        self._server = server
+        self._grpc_client = ReflectingClient(server.channel())
+        self._api_key = api_key
+
+    def is_taken_over_http(self) -> bool:
+        answer = self._server.post(make_batch(self._server.project_id), X_SeeStack_Key=self._api_key)
+        assert answer.status in (202, 401)
+        return answer.status == 202
+
+    def is_taken_over_grpc(self) -> bool:
+        try:
+            self._grpc_client.ingest(make_batch(self._server.project_id), {"x-seestack-key": self._api_key})
+        except Refusal as refusal:
+            if refusal.status is not grpc.StatusCode.UNAUTHENTICATED:
+                raise
+            return False
+        return True
+
+    def is_taken(self) -> bool:
+        """Tell whether either protocol takes the key."""
+        over_http, over_grpc = self.is_taken_over_http(), self.is_taken_over_grpc()
+        return over_http or over_grpc
+
+
+def test_a_revoked_key_is_refused_within_10_s(server: RunningServer) -> None:
+    key = create_key_of(server)
+    client = Client(server, key["apiKey"])
+    with open_stream(server.channel(), key["apiKey"]) as stream:
+        assert client.is_taken_over_http()
+        assert client.is_taken_over_grpc()
+        assert is_answered(stream, server)
+        run_command("keys", "revoke", key["keyId"], database_url=server.database_url)
+        wait_until(
+            lambda: not client.is_taken() and not is_answered(stream, server), "the key is refused", REFUSED_WITHIN_S
+        )
+        assert stream.status is grpc.StatusCode.UNAUTHENTICATED
+    assert not client.is_taken()
+    assert server.post(make_batch(server.project_id)).status == 202
+
+
+def test_an_expired_key_is_refused(server: RunningServer) -> None:
+    key = create_key_of(server, "--expires-in-days", f"{SHORT_LIFE_S / DAY_S:.8f}")
+    client = Client(server, key["apiKey"])
+    assert client.is_taken_over_http()
+    assert client.is_taken_over_grpc()
+    # The key's row stays cached as valid: the time itself ends it.
+    wait_until(lambda: not client.is_taken(), "the key is refused", SHORT_LIFE_S + 1)
+
+
+def test_last_used_at_is_stored_by_a_stop_at_the_latest(database_url: str) -> None:
+    with start_server(database_url) as server:
+        keys = {name: create_key_of(server, "--name", name) for name in ("http", "grpc", "unused")}
+        assert Client(server, keys["http"]["apiKey"]).is_taken_over_http()
+        assert Client(server, keys["grpc"]["apiKey"]).is_taken_over_grpc()
+        assert server.stop() == 0
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT name FROM api_keys WHERE last_used_at > created_at ORDER BY name").fetchall()
+    assert rows == [("grpc",), ("http",)]
+
+
+def create_key_of(server: RunningServer, *options: str) -> dict[str, Any]:
+    """Make a further key of the server's project and return what the command says of it."""
+    made = run_command(
+        "keys", "create", "--project", server.project_id, "--json", *options, database_url=server.database_url
+    )
+    key: dict[str, Any] = json.loads(made.stdout)
+    return key
+
+
+def is_answered(stream: OpenStream, server: RunningServer) -> bool:
+    """Send a batch over the stream and tell whether it is accepted; not when the stream has ended."""
+    stream.send(make_batch(server.project_id))
+    try:
+        return stream.receive().accepted == 1
+    except grpc.RpcError:
+        return False

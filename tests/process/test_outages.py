@@ -1,0 +1,97 @@
+"""A database that goes away and comes back: the server says so, and recovers without a restart."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from storage.api_keys import generate_raw_key
+from tests.batches import make_batch
+from tests.grpc_client import SERVICE, ReflectingClient, Refusal
+from tests.process.database import Database
+from tests.process.embedded import new_folder
+from tests.process.health import NOT_SERVING, SERVING, check_health
+from tests.process.polling import wait_until
+from tests.process.traffic import Traffic
+from tests.running_server import Answer, RunningServer, start_server
+
+RECOVERED_WITHIN_S = 20
+
+
+@contextmanager
+def start_with_database(data_folder: Path) -> Iterator[tuple[RunningServer, Database]]:
+    with Database(new_folder(data_folder)) as database, start_server(database.url) as server:
+        yield server, database
+
+
+def test_an_outage_shows_in_readiness_and_health_until_it_is_over(data_folder: Path) -> None:
+    with start_with_database(data_folder) as (server, database):
+        channel = server.channel()
+        assert server.request("GET", "/readyz").status == 200
+        assert check_health(channel, SERVICE) == check_health(channel) == SERVING
+
+        database.stop()
+        wait_until(lambda: check_health(channel) == NOT_SERVING, "not ready over gRPC")
+        assert check_health(channel, SERVICE) == NOT_SERVING
+        assert_unavailable(server.request("GET", "/readyz"))
+        assert server.request("GET", "/healthz").status == 200
+
+        database.start()
+        wait_until(lambda: server.request("GET", "/readyz").status == 200, "ready over HTTP", RECOVERED_WITHIN_S)
+        wait_until(lambda: check_health(channel) == SERVING, "ready over gRPC", RECOVERED_WITHIN_S)
+        assert check_health(channel, SERVICE) == SERVING
+
+
+def test_batches_are_refused_for_a_retry_during_an_outage(data_folder: Path) -> None:
+    with start_with_database(data_folder) as (server, database), ThreadPoolExecutor() as executor:
+        client = ReflectingClient(server.channel())
+        key = {"x-seestack-key": server.api_key}
+        assert server.post(make_batch(server.project_id, traceId="before")).status == 202
+
+        database.stop()
+        batch = make_batch(server.project_id, traceId="during")
+        over_http = executor.submit(server.post, batch)
+        with_unknown_key = executor.submit(server.post, batch, X_SeeStack_Key=generate_raw_key())
+        over_grpc = executor.submit(client.ingest, batch, key)
+        assert_unavailable(over_http.result())
+        assert_unavailable(with_unknown_key.result())
+        refusal = over_grpc.exception()
+        assert isinstance(refusal, Refusal)
+        assert refusal.status is grpc.StatusCode.UNAVAILABLE
+        assert refusal.reason == "SERVICE_UNAVAILABLE"
+        assert refusal.retry_after_s
+
+        database.start()
+        batch = make_batch(server.project_id, traceId="after")
+        wait_until(lambda: server.post(batch).status == 202, "batches are taken again", RECOVERED_WITHIN_S)
+        assert client.ingest(batch, key) == {"ok": True, "accepted": 1}
+        assert len(server.rows("before")) == 1
+        assert len(server.rows("during")) == 0
+        assert len(server.rows("after")) == 2
+
+
+def test_an_outage_under_load_loses_no_acknowledged_batch(data_folder: Path) -> None:
+    with start_with_database(data_folder) as (server, database), Traffic(server) as traffic:
+        traffic.wait_for_acknowledgements(10)
+        database.stop()
+        wait_until(lambda: traffic.refusals > 0, "batches are refused")
+        database.start()
+        traffic.wait_for_acknowledgements(10, timeout_s=30)
+        traffic.assert_stored_whole(server.database_url)
+
+
+def test_a_server_whose_database_is_away_stops_cleanly(data_folder: Path) -> None:
+    with start_with_database(data_folder) as (server, database):
+        assert server.post(make_batch(server.project_id)).status == 202
+        database.stop()
+        assert server.stop() == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def assert_unavailable(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.json["success"] is False
+    assert answer.json["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert int(answer.headers["retry-after"]) >= 1

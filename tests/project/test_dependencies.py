@@ -1,0 +1,72 @@
+"""Which part of the project may know of which other."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.project.repository import ROOT
+
+# A package, and what it may import besides the standard library.
+ALLOWED = {
+    "storage": {"storage", "psycopg", "psycopg_pool"},
+    "server": {
+        "server", "storage", "seestack", "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec",
+        "platformdirs", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich",
+    },
+    "http_bridge": {"http_bridge", "server", "storage", "flask", "flask_swagger_ui", "granian", "msgspec", "werkzeug"},
+}  # fmt: skip
+OURS = {*ALLOWED, "seestack", "tests", "bench"}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the full names of what a module imports, wherever in the file it does."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            yield ".".join((*base, *([node.module] if node.module else ())))
+
+
+def modules_of(package: str) -> list[Path]:
+    modules = sorted((ROOT / package).rglob("*.py"))
+    assert modules, package
+    return modules
+
+
+def third_party_and_ours(names: Iterator[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    wrong = {
+        str(path.relative_to(ROOT)): unexpected
+        for path in modules_of(package)
+        if (unexpected := third_party_and_ours(imports_of(path)) - ALLOWED[package])
+    }
+    assert wrong == {}
+
+
+def test_nothing_but_the_command_line_imports_the_command_line() -> None:
+    users = {
+        path.relative_to(ROOT).parts[:2]
+        for package in ALLOWED
+        for path in modules_of(package)
+        if any(f"{imported}.".startswith("server.cli.") for imported in imports_of(path))
+    }
+    assert users == {("server", "cli")}
+
+
+def test_the_generated_code_depends_on_no_other_package() -> None:
+    imported = set().union(*(third_party_and_ours(imports_of(path)) for path in modules_of("proto/seestack")))
+    assert imported & OURS <= {"seestack"}
+
+
+def test_no_module_is_imported_by_a_name_made_at_run_time() -> None:
+    sources = [path.read_text(encoding="utf-8") for package in ALLOWED for path in modules_of(package)]
+    assert not any("import_module(" in source or "__import__(" in source for source in sources)

@@ -1,0 +1,102 @@
+"""Making partitions beside others who use the table."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+
+from storage.database import connect
+from storage.partitions import ensure_partitions, partition_name
+from storage.writer import EventWriter
+from tests.storage.rows import count_rows, encoded, microseconds, rows_by_id, table_of
+from tests.storage.submitting import submit
+from tests.storage.waiting import count_waiting, in_background, transaction_holding, wait_until
+
+TODAY = datetime.now(UTC).date()
+NEW_DAY = TODAY + timedelta(days=8)
+GATE = 42
+
+# Whoever takes rows out of `ahead` waits there until the gate is open.
+_ADD_GATE = f"""
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END';
+CREATE TRIGGER gate BEFORE DELETE ON http_requests_ahead EXECUTE FUNCTION pass_gate();
+"""
+
+
+def noon(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+
+
+def ensure_tomorrows(url: str) -> list[str]:
+    with connect(url) as connection:
+        return ensure_partitions(connection, TODAY + timedelta(days=1))
+
+
+@pytest.fixture
+def gate(connection: psycopg.Connection, migrated_url: str) -> Iterator[psycopg.Connection]:
+    """A connection that keeps the gate closed until its transaction ends."""
+    connection.execute(_ADD_GATE.encode())
+    with psycopg.connect(migrated_url) as gate:
+        gate.execute("SELECT pg_advisory_xact_lock(%s)", (GATE,))
+        yield gate
+
+
+def test_a_long_transaction_on_the_default_partition_is_not_waited_for(
+    connection: psycopg.Connection, migrated_url: str
+) -> None:
+    with transaction_holding(migrated_url, "LOCK TABLE http_requests_ahead IN ROW EXCLUSIVE MODE"):
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            ensure_tomorrows(migrated_url)
+        assert time.monotonic() - began < 6
+        assert connection.execute("SELECT to_regclass(%s)", (partition_name(NEW_DAY),)).fetchone() == (None,)
+    assert ensure_tomorrows(migrated_url) == [partition_name(NEW_DAY)]
+
+
+def test_the_lock_timeout_ends_with_the_transaction(connection: psycopg.Connection) -> None:
+    before = connection.execute("SHOW lock_timeout").fetchone()
+    ensure_partitions(connection, TODAY + timedelta(days=1))
+    assert connection.execute("SHOW lock_timeout").fetchone() == before
+
+
+def test_a_row_written_while_its_partition_is_attached_is_stored_in_it(
+    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: EventWriter
+) -> None:
+    with in_background(lambda: ensure_tomorrows(migrated_url)) as made:
+        wait_until(lambda: count_waiting(connection) == 1)
+        stored = submit(writer, encoded(timestamp_us=microseconds(noon(NEW_DAY))))
+        wait_until(lambda: count_waiting(connection) == 2)
+        gate.rollback()
+    assert made.result() == [partition_name(NEW_DAY)]
+    assert stored.result(20) == 1
+    (row,) = rows_by_id(connection)
+    assert table_of(connection, row["id"]) == partition_name(NEW_DAY)
+
+
+def test_a_reader_beside_an_attach_is_not_cut_off(
+    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str
+) -> None:
+    def read() -> int:
+        with connect(migrated_url) as reader:
+            return count_rows(reader)
+
+    with in_background(lambda: ensure_tomorrows(migrated_url)) as made:
+        wait_until(lambda: count_waiting(connection) == 1)
+        with in_background(read) as counted:
+            wait_until(lambda: count_waiting(connection) == 2)
+            gate.rollback()
+    assert made.result() == [partition_name(NEW_DAY)]
+    assert counted.result() == 0
+
+
+def test_rows_of_days_with_a_partition_are_written_while_another_is_attached(
+    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: EventWriter
+) -> None:
+    with in_background(lambda: ensure_tomorrows(migrated_url)):
+        wait_until(lambda: count_waiting(connection) == 1)
+        assert submit(writer, encoded()).result(20) == 1
+        assert count_waiting(connection) == 1
+        gate.rollback()
