@@ -9,7 +9,7 @@ run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve
 
 test: .venv/development.stamp ## run every test
-	@$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=4 $(ARGS)
 
 lint: .venv/development.stamp ## check style, the .proto file and the generated code
 	@$(BIN)/ruff check .

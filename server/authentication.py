@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Cache:
-    """Look-ups by digest, the oldest dropped first; a look-up under way is an entry too, shared by all who ask."""
+    """Finished look-ups by digest, the oldest dropped first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -39,9 +39,6 @@ class _Cache:
         self._entries.move_to_end(digest)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
-
-    def drop(self, digest: bytes) -> None:
-        self._entries.pop(digest, None)
 
 
 class Authenticator:

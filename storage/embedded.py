@@ -67,7 +67,7 @@ class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         if not _UNQUOTABLE.isdisjoint(str(self._folder)):
-            raise EmbeddedServerError(f"the path of the data folder must hold none of {''.join(sorted(_UNQUOTABLE))}")
+            raise EmbeddedServerError('the path of the data folder must not hold any of " $ ` \\ and line breaks')
         self._cluster = self._folder / f"postgres-{POSTGRES_MAJOR}"
         self._socket_folder = _socket_folder(self._cluster)
         self._owner = _cluster_owner(self._cluster)
@@ -165,7 +165,8 @@ class EmbeddedServer:
 
     def _make_private(self, folder: Path) -> None:
         """Make a folder that only the user that Postgres runs as may enter, and let that user reach it."""
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
         if self._owner is not None:
             os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
             for target in (folder, BINARIES / "postgres"):

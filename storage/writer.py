@@ -124,6 +124,11 @@ class EventWriter:
         except StorageError as error:
             for submission in submissions:
                 submission.error = error
+        except Exception:
+            # A flusher that ends would leave its successors' batches waiting for ever.
+            _logger.exception("a flush of %d batches failed unexpectedly", len(submissions))
+            for submission in submissions:
+                submission.error = StorageError("the flush failed unexpectedly")
 
     def _copy(self, batches: Sequence[EncodedBatch]) -> None:
         """Copy the batches in one transaction; when this returns they are durable."""

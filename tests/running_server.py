@@ -11,12 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import psycopg
 from psycopg.rows import dict_row
+
+import storage.api_keys
+from server.bootstrap import prepare_schema
+from storage.database import connect
+from storage.projects import create_project, find_project
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
@@ -137,14 +144,15 @@ def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, in
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
-def create_key(database_url: str, project: str | None = None, *options: str) -> tuple[str, str]:
-    """Make a key by command, in a new project unless one is named, and return project id and raw key."""
-    if project is None:
-        project = f"project-{time.monotonic_ns()}"
-        run_command("projects", "create", project, database_url=database_url)
-    made = run_command("keys", "create", "--project", project, "--json", *options, database_url=database_url)
-    credentials = json.loads(made.stdout)
-    return credentials["projectId"], credentials["apiKey"]
+def create_key(database_url: str, project: str | None = None, lifetime: timedelta | None = None) -> tuple[str, str]:
+    """Make a key, in a new project unless one is named, and return project id and raw key."""
+    with connect(database_url) as connection:
+        prepare_schema(connection)
+        owner = (
+            create_project(connection, f"project-{uuid4()}") if project is None else find_project(connection, project)
+        )
+        _, raw_key = storage.api_keys.create_key(connection, owner.id, "test", lifetime)
+    return str(owner.id), raw_key
 
 
 def run_command(*arguments: str, database_url: str | None = None) -> "subprocess.CompletedProcess[str]":

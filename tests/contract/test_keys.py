@@ -1,5 +1,7 @@
 """Who may send: keys on both protocols, checked before anything else of a request."""
 
+from datetime import timedelta
+
 import grpc
 import psycopg
 import pytest
@@ -19,7 +21,7 @@ def wrong_keys(server: RunningServer) -> dict[str, str | None]:
     run_command("projects", "create", project, database_url=server.database_url)
     revoked = create_key(server.database_url, project)[1]
     run_command("keys", "revoke", revoked[:20], database_url=server.database_url)
-    expired = create_key(server.database_url, project, "--expires-in-days", "1")[1]
+    expired = create_key(server.database_url, project, timedelta(days=1))[1]
     with psycopg.connect(server.database_url) as connection:
         connection.execute("UPDATE api_keys SET expires_at = now() WHERE prefix = %s", (expired[:20],))
     return {

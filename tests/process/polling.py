@@ -26,24 +26,25 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that only waits for its parent to notice its end does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+    return _parent_of(pid) is not None
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started and that run."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in children if is_alive(child)]
+    """Return the processes that a process has started, or adopted, and that run."""
+    running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child in running if _parent_of(child) == pid]
 
 
 def live_workers(server: RunningServer, module: str) -> list[int]:
     """Return the running processes of a worker module, http_bridge or server.grpc_worker."""
+    return [pid for pid in children_of(server.process.pid) if module in command_of(pid)]
+
+
+def command_of(pid: int) -> list[str]:
+    """Return the words of a process's command line; none when it has ended."""
     try:
-        return [pid for pid in server.worker_pids(module) if is_alive(pid)]
-    except (FileNotFoundError, ProcessLookupError):  # one ended while they were read
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 
@@ -75,3 +76,12 @@ def can_listen(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        # proc(5): pid (name) state parent ...
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state in ("Z", "X") else int(parent)

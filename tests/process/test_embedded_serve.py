@@ -70,9 +70,8 @@ def test_the_psql_line_of_the_banner_shows_the_rows(running: RunningServer) -> N
 
 
 @needs_curl
-@pytest.mark.parametrize("name", ["Application Support", "it's 100 %, & more"])
-def test_a_data_folder_may_have_any_name(name: str, data_folder: Path) -> None:
-    with serve_embedded(data_folder / name) as server:
+def test_the_data_folder_may_have_an_unusual_name(data_folder: Path) -> None:
+    with serve_embedded(data_folder / "it's my 100 %, & more") as server:
         assert json.loads(paste(server, "KEY=", "BATCH=", "curl ")) == {"ok": True, "accepted": 1}
         assert len(server.rows("trace-001")) == 1
         assert server.stop() == 0

@@ -72,13 +72,12 @@ def test_an_expired_key_is_refused(server: RunningServer) -> None:
 
 def test_last_used_at_is_stored_by_a_stop_at_the_latest(database_url: str) -> None:
     with start_server(database_url) as server:
-        keys = {name: create_key_of(server, "--name", name) for name in ("http", "grpc", "unused")}
-        assert Client(server, keys["http"]["apiKey"]).is_taken_over_http()
-        assert Client(server, keys["grpc"]["apiKey"]).is_taken_over_grpc()
+        assert Client(server, server.api_key).is_taken_over_http()
+        assert Client(server, create_key_of(server)["apiKey"]).is_taken_over_grpc()
         assert server.stop() == 0
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT name FROM api_keys WHERE last_used_at > created_at ORDER BY name").fetchall()
-    assert rows == [("grpc",), ("http",)]
+        rows = connection.execute("SELECT last_used_at > created_at FROM api_keys").fetchall()
+    assert rows == [(True,), (True,)]
 
 
 def create_key_of(server: RunningServer, *options: str) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Traffic:
         torn = {trace: count for trace, count in stored.items() if count != BATCH_ROWS}
         assert not lost, f"{len(lost)} acknowledged batches are not stored"
         assert not torn, f"batches of {BATCH_ROWS} rows are stored with {sorted(set(torn.values()))}"
-        assert not self.wrong_answers
+        assert not self.wrong_answers, self.wrong_answers[:3]
         assert all(self.acknowledged.values())
 
     def _run(self, send: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from threading import Barrier, Thread
 from typing import TypeVar
@@ -62,15 +62,16 @@ def busy_flushers(
 ) -> Iterator[tuple[list[Stored], Callable[[], None]]]:
     """Hold up every flusher of the writer with a batch each, so that what is submitted now is queued.
 
-    Yields the futures of those batches, and a function that lets the flushers go on.
+    Yields the futures of those batches, and a function that lets the flushers go on. At the end they are done.
     """
+    busy: list[Stored] = []
     with ExitStack() as stack:
         stack.enter_context(transaction_holding(url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"))
-        busy: list[Stored] = []
         for _ in range(EventWriter.FLUSHERS):
             busy.append(submit(writer, encoded()))
             wait_until(lambda: count_waiting(connection) == len(busy))
         yield busy, stack.close
+    wait(busy, TIMEOUT_S)
 
 
 def run_at_once(count: int, action: Callable[[], Result]) -> list[Result]:
