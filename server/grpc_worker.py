@@ -7,11 +7,11 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from server.errors import ServiceUnavailableError
 from server.grpc_service import SERVICE_NAME, GrpcIngestService
 from server.network import join_host_port
+from server.reflection import enable_reflection
 from server.service import IngestService
 from server.settings import Settings
 from server.worker import Worker
@@ -46,7 +46,7 @@ async def serve(worker: Worker) -> None:
     server.add_generic_rpc_handlers((handlers.handler(),))
     health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server)
 
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

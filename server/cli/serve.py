@@ -32,7 +32,7 @@ Send a batch, by HTTP and by gRPC, then look at the rows:
   curl {http_url}/ingest/v1/http-requests -H "X-SeeStack-Key: $KEY" -H 'Content-Type: application/json' -d "$BATCH"
   grpcurl -plaintext -H "x-seestack-key: $KEY" -d "$BATCH" {grpc_target} \
 seestack.ingest.v1.IngestService/IngestHttpRequests
-  {psql} -c 'SELECT "timestamp", method, host, path, status_code FROM http_requests'
+  {psql} -c 'SELECT "timestamp", method, host, path, status_code FROM http_requests ORDER BY id DESC LIMIT 20'
 """
 _NO_CREDENTIALS = """\
 

@@ -35,6 +35,12 @@ def test_reflection_lists_the_services(server: RunningServer) -> None:
     assert {SERVICE, "grpc.health.v1.Health"} <= services
 
 
+def test_reflection_finds_methods_by_their_full_names(server: RunningServer) -> None:
+    database = ProtoReflectionDescriptorDatabase(server.channel())
+    found = database.FindFileContainingSymbol(f"{SERVICE}.IngestHttpRequests")
+    assert found.name == "seestack/ingest/v1/ingest.proto"
+
+
 @pytest.mark.parametrize("name", ["", SERVICE])
 def test_health_says_serving(server: RunningServer, name: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(server.channel())

@@ -1,6 +1,7 @@
 """Servers with the embedded Postgres, started in a data folder as a user starts them."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,7 @@ def launch(folder: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[L
         else:
             _stop(process)
             _stop_postgres(folder)
+        _remove_socket_folder(folder)
 
 
 @contextmanager
@@ -87,6 +89,12 @@ def _stop_postgres(folder: Path) -> None:
         # The last one out stops it, whoever left it running.
         with Database(folder):
             pass
+
+
+def _remove_socket_folder(folder: Path) -> None:
+    socket_folder = Path(EmbeddedServer(folder).url.partition("host=")[2])
+    if not socket_folder.is_relative_to(folder):
+        shutil.rmtree(socket_folder, ignore_errors=True)
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:

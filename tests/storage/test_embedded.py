@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -202,8 +203,28 @@ def test_leaving_a_server_that_was_stopped_already_is_no_error(initialised_folde
         wait_until(lambda: is_stopped(initialised_folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_first_start_that_was_cut_off_does_not_spoil_the_next_one(folder: Path, number: signal.Signals) -> None:
+@contextmanager
+def endless_writer(folder: Path) -> Iterator[None]:
+    """Add files to a folder for as long as it exists, as an initdb does that nobody stopped."""
+    opened, stopped = os.open(folder, os.O_RDONLY | os.O_DIRECTORY), Event()
+
+    def write() -> None:
+        with suppress(FileNotFoundError):
+            while not stopped.is_set():
+                os.close(os.open(uuid4().hex, os.O_CREAT | os.O_WRONLY, dir_fd=opened))
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        os.close(opened)
+
+
+def cut_off_first_start(folder: Path, number: signal.Signals) -> Path:
+    """Start a server for the first time, stop that with a signal, and return the folder it was at work in."""
     with subprocess.Popen(
         [sys.executable, "-c", _USE_SERVER, folder],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -211,9 +232,21 @@ def test_a_first_start_that_was_cut_off_does_not_spoil_the_next_one(folder: Path
         wait_until(lambda: any(folder.glob("*/PG_VERSION")))
         first.send_signal(number)
         first.wait(60)
+    return next(path for path in folder.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_first_start_that_was_cut_off_does_not_spoil_the_next_one(folder: Path, number: signal.Signals) -> None:
+    cut_off_first_start(folder, number)
     with EmbeddedServer(folder) as server:
         assert ask(server.url, "SELECT 1") == 1
         assert tcp_listeners(postmaster_pid(folder)) == set()
+
+
+def test_what_still_runs_of_a_first_start_that_was_cut_off_does_not_spoil_the_next_one(folder: Path) -> None:
+    leftover = cut_off_first_start(folder, signal.SIGKILL)
+    with endless_writer(leftover), EmbeddedServer(folder) as server:
+        assert ask(server.url, "SELECT 1") == 1
 
 
 def test_the_binaries_are_those_of_the_wheel() -> None:
