@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types proto lock clean
+.PHONY: run test bench lint types proto lock clean
 
 run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve
 
 test: .venv/development.stamp ## run every test
 	@$(BIN)/python -m pytest --numprocesses=4 $(ARGS)
+
+bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
+	@$(BIN)/python -m bench
 
 lint: .venv/development.stamp ## check style, the .proto file and the generated code
 	@$(BIN)/ruff check .

@@ -98,7 +98,7 @@ class EmbeddedServer:
     ) -> None:
         with self._start_lock():
             try:
-                if self._is_last_user() and self._is_running():
+                if self._is_last_user() and _is_held_by_postgres(self._cluster / "postmaster.pid"):
                     self._pg_ctl("stop", "--mode=fast", f"--timeout={STOP_TIMEOUT_S}")
             finally:
                 self._leave()
@@ -143,8 +143,10 @@ class EmbeddedServer:
         """Make the cluster if there is none yet; one that was cut off while being made is made anew."""
         if self._cluster.exists():
             return
-        unfinished = self._folder / f"{self._cluster.name}.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for leftover in self._folder.glob(f"{self._cluster.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        # A fresh name each time: what was cut off may still be writing.
+        unfinished = Path(tempfile.mkdtemp(prefix=f"{self._cluster.name}.", dir=self._folder))
         self._make_private(unfinished)
         done = self._run(
             unfinished, "initdb", "--pgdata=.", "--username=postgres", "--auth=trust", "--encoding=UTF8",
@@ -186,9 +188,8 @@ class EmbeddedServer:
         Postgres itself takes any living process of that number for its own, which in a container is never cleared up.
         """
         for lock in (self._cluster / "postmaster.pid", self._socket_folder / ".s.PGSQL.5432.lock"):
-            with suppress(OSError, ValueError, IndexError):
-                if not _is_live_postgres(int(lock.read_text().split()[0])):
-                    lock.unlink()
+            if not _is_held_by_postgres(lock):
+                lock.unlink(missing_ok=True)
 
     def _pg_ctl(self, action: str, *options: str) -> None:
         done = self._run(self._cluster, "pg_ctl", action, "--wait", f"--pgdata={self._cluster}", *options)
@@ -267,9 +268,14 @@ def _make_reachable(target: Path, user: pwd.struct_passwd) -> None:
             )
 
 
-def _is_live_postgres(pid: int) -> bool:
-    # proc(5): pid (name) state ...
-    name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+def _is_held_by_postgres(lock: Path) -> bool:
+    """Tell whether the process that a lock file of Postgres names in its first line is a living Postgres."""
+    try:
+        pid = int(lock.read_text().split()[0])
+        # proc(5): pid (name) state ...
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except (OSError, ValueError, IndexError):
+        return False
     return name == "postgres" and rest.split()[0] not in ("Z", "X")
 
 
