@@ -75,6 +75,6 @@ def _handler() -> grpc.GenericRpcHandler:
 if __name__ == "__main__":
     this_worker = Worker.from_command_line()
     if this_worker.listen_fd is not None:
-        run_wsgi(create_app(), this_worker.listen_fd, this_worker.report_ready)
+        run_wsgi(create_app(), this_worker.listen_fd, this_worker.report_ready, grace_s=1)
     else:
         asyncio.run(serve_grpc(this_worker))

@@ -25,12 +25,20 @@ _NO_TLS: tuple[object, ...] = (False, None, None, None, "tls1.3", None, [], Fals
 _NO_METRICS = (None, None)
 
 
-def run_wsgi(app: Flask, listen_fd: int, report_ready: Callable[[], None]) -> None:
-    """Serve `app` on a listening socket until SIGTERM, then finish what is in flight."""
+def run_wsgi(app: Flask, listen_fd: int, report_ready: Callable[[], None], grace_s: float) -> bool:
+    """Serve `app` on a listening socket until SIGTERM, then finish what is in flight, for at most `grace_s`.
+
+    Returns whether all connections have ended by then.
+    """
     stop = WorkerSignal()
-    stopped = threading.Event()
+    asked_to_stop, stopped = threading.Event(), threading.Event()
     stop.add_cb(stopped.set)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def handle(*_: object) -> None:
+        asked_to_stop.set()
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
     server = WSGIWorker(
         1,
         (None, SocketHolder(listen_fd, False, BACKLOG)),
@@ -50,4 +58,5 @@ def run_wsgi(app: Flask, listen_fd: int, report_ready: Callable[[], None]) -> No
     scheduler = _new_cbscheduler(asyncio.new_event_loop(), _callback_wrapper(app, {}), impl_asyncio=True)
     server.serve_mtr(scheduler, None, stop)
     report_ready()
-    stopped.wait()
+    asked_to_stop.wait()
+    return stopped.wait(grace_s)
