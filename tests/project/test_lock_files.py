@@ -52,7 +52,7 @@ def test_there_is_a_lock_file_to_run_and_one_to_develop() -> None:
 @pytest.mark.parametrize("lock_file", LOCK_FILES)
 def test_a_lock_file_names_no_address(lock_file: str) -> None:
     text = (ROOT / lock_file).read_text(encoding="utf-8").lower()
-    for forbidden in ("http://", "https://", "index-url", "find-links", "file:", "git+", "--trusted-host"):
+    for forbidden in ("http://", "https://", "--index", "find-links", "file:", "git+", "--trusted-host"):
         assert forbidden not in text
 
 
