@@ -55,8 +55,12 @@ def run_wsgi(app: Flask, listen_fd: int, report_ready: Callable[[], None], grace
         *_NO_TLS,
         _NO_METRICS,
     )
-    scheduler = _new_cbscheduler(asyncio.new_event_loop(), _callback_wrapper(app, {}), impl_asyncio=True)
+    loop = asyncio.new_event_loop()
+    scheduler = _new_cbscheduler(loop, _callback_wrapper(app, {}), impl_asyncio=True)
     server.serve_mtr(scheduler, None, stop)
     report_ready()
     asked_to_stop.wait()
-    return stopped.wait(grace_s)
+    is_finished = stopped.wait(grace_s)
+    if is_finished:
+        loop.close()
+    return is_finished

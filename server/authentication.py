@@ -107,8 +107,9 @@ class Authenticator:
                 waiting = dict(self._waiting)
             if waiting:
                 self._answer(waiting)
-            if self._closed or time.monotonic() - self._touched_at >= self.TOUCH_INTERVAL_S:
+            if time.monotonic() - self._touched_at >= self.TOUCH_INTERVAL_S:
                 self._touch()
+        self._touch()
 
     def _answer(self, waiting: "dict[bytes, Future[ApiKey | None]]") -> None:
         try:

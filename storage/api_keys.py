@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from storage.errors import NotFoundError
+from storage.errors import KeyRevokedError, NotFoundError
 
 SCHEME = "seestack_live_"
 ALPHABET = string.digits + string.ascii_letters
@@ -145,7 +145,12 @@ def revoke_key(connection: psycopg.Connection, key: ApiKey) -> ApiKey:
 
 
 def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
-    """Create a successor of the same project and name; the old key stays valid for at most `overlap` more."""
+    """Create a successor of the same project and name; the old key stays valid for at most `overlap` more.
+
+    Raises KeyRevokedError.
+    """
+    if key.revoked_at is not None:
+        raise KeyRevokedError(f"key {key.prefix}... is revoked; make a new one with `seestack-ingest keys create`")
     with connection.transaction():
         connection.execute(_LIMIT_LIFETIME, {"id": key.id, "lifetime": overlap})
         return create_key(connection, key.project_id, key.name)

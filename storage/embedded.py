@@ -168,6 +168,9 @@ class EmbeddedServer:
     def _make_private(self, folder: Path) -> None:
         """Make a folder that only the user that Postgres runs as may enter, and let that user reach it."""
         folder.mkdir(exist_ok=True)
+        # In a shared temporary folder somebody else may have been first.
+        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), self._owner and self._owner.pw_uid):
+            raise EmbeddedServerError(f"{folder} belongs to another user; remove it or choose another data folder")
         folder.chmod(0o700)
         if self._owner is not None:
             os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)

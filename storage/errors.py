@@ -29,5 +29,9 @@ class NotFoundError(StorageError):
     """There is no row of that name or id."""
 
 
+class KeyRevokedError(StorageError):
+    """The key was revoked, and a revoked key gets no successor."""
+
+
 class AlreadyExistsError(StorageError):
     """There is a row of that name already."""

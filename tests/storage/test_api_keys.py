@@ -19,7 +19,7 @@ from storage.api_keys import (
     rotate_key,
     touch_keys,
 )
-from storage.errors import NotFoundError
+from storage.errors import KeyRevokedError, NotFoundError
 from storage.projects import create_project
 
 MOMENT = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -145,6 +145,13 @@ def test_rotation_never_makes_a_key_live_longer(connection: psycopg.Connection, 
     old, _ = create_key(connection, project_id, "default", timedelta(hours=1))
     rotate_key(connection, old, timedelta(hours=2))
     assert find_key(connection, str(old.id)).expires_at == old.expires_at
+
+
+def test_a_revoked_key_gets_no_successor(connection: psycopg.Connection, project_id: UUID) -> None:
+    key, _ = create_key(connection, project_id, "default")
+    with pytest.raises(KeyRevokedError):
+        rotate_key(connection, revoke_key(connection, key), timedelta(hours=2))
+    assert [other.id for other in list_keys(connection)] == [key.id]
 
 
 def test_lookup_gives_every_key_that_exists_by_its_digest(connection: psycopg.Connection, project_id: UUID) -> None:
