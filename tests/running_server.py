@@ -90,13 +90,6 @@ class RunningServer:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             return connection.execute(query, {"trace": trace_id}).fetchall()
 
-    def worker_pids(self, module: str) -> list[int]:
-        """Return the processes that run a worker module, http_bridge or server.grpc_worker."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [
-            int(pid) for pid in children if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        ]
-
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask the server to stop and return its exit code."""
         for channel in self.channels:

@@ -20,16 +20,6 @@ from tests.running_server import RunningServer
 LIMIT = 2**20
 
 
-@pytest.fixture(scope="session")
-def client(server: RunningServer) -> ReflectingClient:
-    return ReflectingClient(server.channel())
-
-
-@pytest.fixture
-def metadata(server: RunningServer) -> dict[str, str]:
-    return {"x-seestack-key": server.api_key}
-
-
 def test_reflection_lists_the_services(server: RunningServer) -> None:
     services = set(ProtoReflectionDescriptorDatabase(server.channel()).get_services())
     assert {SERVICE, "grpc.health.v1.Health"} <= services

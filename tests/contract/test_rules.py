@@ -21,16 +21,6 @@ def body_of(case: Case, server: RunningServer) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not ...}
 
 
-@pytest.fixture(scope="session")
-def client(server: RunningServer) -> ReflectingClient:
-    return ReflectingClient(server.channel())
-
-
-@pytest.fixture
-def metadata(server: RunningServer) -> dict[str, str]:
-    return {"x-seestack-key": server.api_key}
-
-
 @pytest.mark.parametrize("case", REFUSED, ids=id_of)
 def test_http_refuses(server: RunningServer, case: Case) -> None:
     answer = server.post(body_of(case, server))

@@ -84,7 +84,7 @@ class IngestServiceServicer:
         """Stores a stream of batches. One response is sent for each batch, in the
         order of the batches, and only once that batch is durable. A batch that is
         refused gets a response with `error` set and does not end the stream; a key
-        that stops being valid ends it with UNAUTHENTICATED.
+        that is no longer valid ends it with UNAUTHENTICATED at the next batch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

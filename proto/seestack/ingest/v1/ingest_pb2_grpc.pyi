@@ -61,7 +61,7 @@ class IngestServiceStub:
     """Stores a stream of batches. One response is sent for each batch, in the
     order of the batches, and only once that batch is durable. A batch that is
     refused gets a response with `error` set and does not end the stream; a key
-    that stops being valid ends it with UNAUTHENTICATED.
+    that is no longer valid ends it with UNAUTHENTICATED at the next batch.
     """
 
 @_typing.type_check_only
@@ -91,7 +91,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """Stores a stream of batches. One response is sent for each batch, in the
     order of the batches, and only once that batch is durable. A batch that is
     refused gets a response with `error` set and does not end the stream; a key
-    that stops being valid ends it with UNAUTHENTICATED.
+    that is no longer valid ends it with UNAUTHENTICATED at the next batch.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -130,7 +130,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores a stream of batches. One response is sent for each batch, in the
         order of the batches, and only once that batch is durable. A batch that is
         refused gets a response with `error` set and does not end the stream; a key
-        that stops being valid ends it with UNAUTHENTICATED.
+        that is no longer valid ends it with UNAUTHENTICATED at the next batch.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
