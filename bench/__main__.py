@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import psycopg
 from pydantic import SecretStr
@@ -31,34 +32,42 @@ BATCH_ROWS = (1, 10, 100)
 CONNECTIONS = (1, 16, 64)
 PROTOCOLS = ("HTTP", "gRPC", "gRPC stream")
 SECONDS = 3.0
-FLOOR_SECONDS = 5.0
 COPY_ROWS = 5_000
 # Batches under way on each connection of a stream; unary calls and HTTP have one.
 STREAM_DEPTH = 4
+OVERLOAD_CONNECTIONS = 10 * max(CONNECTIONS)
 CURVE_CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class NoopServers(NamedTuple):
+    """Where the no-op servers listen."""
+
+    http: tuple[str, int]
+    grpc: tuple[str, int]
 
 
 def main() -> None:
     """Measure everything, print it, and write results.json and throughput.svg beside this file."""
-    with run_server() as server, psycopg.connect(server.database_url, autocommit=True) as database:
+    with (
+        run_server() as server,
+        run_noop() as noop,
+        psycopg.connect(server.database_url, autocommit=True) as database,
+    ):
         batches = {rows: make_batches(server.project_id, server.api_key, rows, path=INGEST_PATH) for rows in BATCH_ROWS}
-        floor = {"raw COPY, one connection, 5,000 rows a COPY: rows/s": measure_copy(server, database, batches[100])}
-        copy_rate = next(iter(floor.values()))
-        noop = measure_noop(server, batches)
-        for (protocol, rows, connections), rate in noop.items():
-            if rows == 1 and connections == max(CONNECTIONS):
-                floor[f"{protocol} no-op, 1-row batches, {connections} connections: requests/s"] = rate
-        measurements = [
-            measure(server, database, batches[rows], protocol, connections, copy_rate, noop)
-            for protocol in PROTOCOLS
-            for rows in BATCH_ROWS
-            for connections in CONNECTIONS
-        ]
+        measurements = []
+        for protocol in PROTOCOLS:
+            # Shared machines change their speed by the minute, so the floors are measured right before.
+            copy_rate = measure_copy(server, database, batches[100])
+            measurements += [
+                measure(server, database, batches[rows], protocol, connections, copy_rate, noop)
+                for rows in BATCH_ROWS
+                for connections in CONNECTIONS
+            ]
         bytes_per_row = measure_disk(database)
         curve = measure_curve(server, database, batches[100])
         latency = measure_latency(server, database, batches[100], max(point["rows_per_second"] for point in curve))
-        memory = {f"{worker.cmdline()[2]} worker": peak_memory_bytes(worker) / 2**20 for worker in server.workers()}
-        report = Report(processor_count(), floor, measurements, latency, curve, memory, bytes_per_row)
+        memory = measure_memory(server, database, batches[100])
+    report = Report(processor_count(), measurements, latency, curve, memory, bytes_per_row)
     report.print()
     report.write_json(FOLDER / "results.json")
     write_plot(curve, FOLDER / "throughput.svg")
@@ -75,7 +84,7 @@ def measure_copy(server: RunningServer, database: psycopg.Connection, batches: B
     empty_table(database)
     rates = []
     started = time.perf_counter()
-    while time.perf_counter() - started < FLOOR_SECONDS:
+    while time.perf_counter() - started < SECONDS:
         begun = time.perf_counter()
         for flush in flushes:
             with database.cursor() as cursor, cursor.copy(COPY) as copy:
@@ -84,23 +93,16 @@ def measure_copy(server: RunningServer, database: psycopg.Connection, batches: B
     return median(rates)
 
 
-def measure_noop(server: RunningServer, batches: dict[int, Batches]) -> dict[tuple[str, int, int], float]:
-    """Return the requests/s of a method that parses a batch and answers, for every protocol, batch and load."""
-    rates = {}
-    with run_noop() as (http, grpc):
-        for rows in BATCH_ROWS:
-            parsed_only = make_batches(server.project_id, server.api_key, rows, path=NOOP_PATH)
-            for protocol in PROTOCOLS:
-                for connections in CONNECTIONS:
-                    opened = connect(protocol, http, grpc, server.api_key, parsed_only, connections)
-                    load = run_load(opened, SECONDS / 3, depth=depth_of(protocol))
-                    rates[protocol, rows, connections] = load.rate
-    return rates
+def measure_noop(server: RunningServer, noop: NoopServers, protocol: str, connections: int, batches: Batches) -> float:
+    """Return the requests/s of a method that parses such a batch and answers."""
+    parsed_only = make_batches(server.project_id, server.api_key, batches.rows_each, path=NOOP_PATH)
+    opened = connect(protocol, noop.http, noop.grpc, server.api_key, parsed_only, connections)
+    return run_load(opened, SECONDS / 3, depth=depth_of(protocol)).rate
 
 
 @contextmanager
-def run_noop() -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
-    """Run the no-op servers with the same number of workers and yield their addresses, HTTP and gRPC."""
+def run_noop() -> Iterator[NoopServers]:
+    """Run the no-op servers, with the same number of workers as the real ones."""
     with closing(listen("127.0.0.1", 0)) as http, closing(reserve("127.0.0.1", 0)) as grpc:
         settings = load_settings(http_port=http.getsockname()[1], grpc_port=grpc.getsockname()[1]).model_copy(
             update={"database_url": SecretStr("postgresql://unused")}
@@ -108,7 +110,7 @@ def run_noop() -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
         workers = supervisor.Supervisor(settings, http, http_module="bench.noop", grpc_module="bench.noop")
         workers.start()
         try:
-            yield ("127.0.0.1", settings.http_port), ("127.0.0.1", settings.grpc_port)
+            yield NoopServers(("127.0.0.1", settings.http_port), ("127.0.0.1", settings.grpc_port))
         finally:
             workers.stop(hurry=threading.Event())
 
@@ -120,9 +122,10 @@ def measure(
     protocol: str,
     connections: int,
     copy_rate: float,
-    noop: dict[tuple[str, int, int], float],
+    noop: NoopServers,
 ) -> Measurement:
     """Load the server over one protocol and return what came of it; void unless every acknowledged row is stored."""
+    noop_rate = measure_noop(server, noop, protocol, connections, batches)
     cpu = CpuMeter(server)
     load = load_and_check(server, database, batches, protocol, connections, cpu=cpu)
     rows = load.requests * batches.rows_each
@@ -132,8 +135,10 @@ def measure(
         connections=connections,
         requests_per_second=load.rate,
         rows_per_second=load.rate * batches.rows_each,
+        copy_rows_per_second=copy_rate,
         of_copy=load.rate * batches.rows_each / copy_rate,
-        of_noop=load.rate / noop[protocol, batches.rows_each, connections],
+        noop_requests_per_second=noop_rate,
+        of_noop=load.rate / noop_rate,
         p50_ms=load.percentile(50) * 1000,
         p99_ms=load.percentile(99) * 1000,
         p999_ms=load.percentile(99.9) * 1000,
@@ -198,6 +203,18 @@ def measure_latency(
         "at half of the highest load, p99": half_p99,
         "p99 at half load : p99 alone": half_p99 / alone_p99,
     }
+
+
+def measure_memory(server: RunningServer, database: psycopg.Connection, batches: Batches) -> dict[str, float]:
+    """Return the most memory a worker has had, in MiB: until now, and when ten times the connections are sending."""
+    memory = {}
+    for load, connections in (("up to now", 0), (f"with {OVERLOAD_CONNECTIONS} connections", OVERLOAD_CONNECTIONS)):
+        for protocol in ("HTTP", "gRPC") if connections else ():
+            load_and_check(server, database, batches, protocol, connections)
+        for name in ("http_bridge", "server.grpc_worker"):
+            peaks = [peak_memory_bytes(worker) for worker in server.workers() if worker.cmdline()[2] == name]
+            memory[f"{name} worker, {load}"] = max(peaks) / 2**20
+    return memory
 
 
 def measure_disk(database: psycopg.Connection) -> dict[str, float]:

@@ -6,13 +6,16 @@ it serves HTTP, without one gRPC.
 
 import asyncio
 import signal
+import socket
 from typing import Any
 
 import grpc
 import msgspec
+import uvloop
 from flask import Flask, Response, request
 
-from http_bridge.wsgi_server import run_wsgi
+from http_bridge import responses
+from http_bridge.http_server import HttpServer
 from seestack.ingest.v1 import ingest_pb2
 from server.grpc_service import SERVICE_NAME
 from server.grpc_worker import create_server
@@ -33,16 +36,22 @@ def create_app() -> Flask:
     return app
 
 
-async def serve_grpc(worker: Worker) -> None:
-    """Serve the ingest service's methods, which parse a batch and answer as if it were stored."""
-    server = create_server(worker.settings)
-    server.add_generic_rpc_handlers((_handler(),))
+async def serve(worker: Worker) -> None:
+    """Serve until SIGTERM."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    await server.start()
-    worker.report_ready()
-    await stopped.wait()
-    await server.stop(1)
+    if worker.listen_fd is not None:
+        http_server = HttpServer(create_app(), responses.refusal)
+        await http_server.start(socket.socket(fileno=worker.listen_fd))
+        worker.report_ready()
+        await stopped.wait()
+    else:
+        grpc_server = create_server(worker.settings)
+        grpc_server.add_generic_rpc_handlers((_handler(),))
+        await grpc_server.start()
+        worker.report_ready()
+        await stopped.wait()
+        await grpc_server.stop(1)
 
 
 def _handler() -> grpc.GenericRpcHandler:
@@ -73,8 +82,4 @@ def _handler() -> grpc.GenericRpcHandler:
 
 
 if __name__ == "__main__":
-    this_worker = Worker.from_command_line()
-    if this_worker.listen_fd is not None:
-        run_wsgi(create_app(), this_worker.listen_fd, this_worker.report_ready, grace_s=1)
-    else:
-        asyncio.run(serve_grpc(this_worker))
+    uvloop.run(serve(Worker.from_command_line()))

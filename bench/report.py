@@ -4,11 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+_HEADINGS = (
+    "", "rows a batch", "connections", "requests/s", "rows/s", "of COPY", "no-op requests/s", "of no-op", "p50 ms",
+    "p99 ms", "p99.9 ms", "server us/row", "Postgres us/row", "generator CPU",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,9 @@ class Measurement:
     connections: int
     requests_per_second: float
     rows_per_second: float
+    copy_rows_per_second: float
     of_copy: float
+    noop_requests_per_second: float
     of_noop: float
     p50_ms: float
     p99_ms: float
@@ -35,7 +43,6 @@ class Report:
     """A whole run of `make bench`."""
 
     processors: int
-    floor: dict[str, float]
     measurements: Sequence[Measurement]
     latency: dict[str, float]
     curve: Sequence[dict[str, float]]
@@ -48,11 +55,11 @@ class Report:
 
     def print(self) -> None:
         """Print the tables."""
-        console = Console(width=150)
-        _print_pairs(console, "Floor", self.floor)
+        console = Console(width=170)
+        copy_rate = median(item.copy_rows_per_second for item in self.measurements)
+        _print_pairs(console, "Floor", {"raw COPY, one connection, 5,000 rows a COPY: rows/s": copy_rate})
         table = Table(title="Committed rows, acknowledged equal to stored", box=box.SIMPLE_HEAD, title_justify="left")
-        for heading in ("", "rows a batch", "connections", "requests/s", "rows/s", "of COPY", "of no-op", "p50 ms",
-                        "p99 ms", "p99.9 ms", "server us/row", "Postgres us/row", "generator CPU"):  # fmt: skip
+        for heading in _HEADINGS:
             table.add_column(heading, justify="left" if not heading else "right")
         for item in self.measurements:
             table.add_row(*_cells(item))
@@ -70,6 +77,7 @@ def _cells(item: Measurement) -> list[str]:
         f"{item.requests_per_second:,.0f}",
         f"{item.rows_per_second:,.0f}",
         f"{item.of_copy:.2f}",
+        f"{item.noop_requests_per_second:,.0f}",
         f"{item.of_noop:.2f}",
         f"{item.p50_ms:.1f}",
         f"{item.p99_ms:.1f}",

@@ -1,5 +1,9 @@
 """The Flask application: one view for batches, a few pages for people and probes, one envelope for every failure."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from flask import Flask, Response, jsonify, request
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -7,7 +11,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from http_bridge import responses
 from http_bridge.body import decode_batch, drain_body, read_body
 from http_bridge.cors import Cors
+from http_bridge.environ import find_header
 from http_bridge.openapi import describe_api
+from http_bridge.waiting import wait
 from server.credentials import find_raw_key
 from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
 from server.failures import explain
@@ -18,9 +24,15 @@ from server.uuids import REQUEST_ID_HEADER
 INGEST_PATH = "/ingest/v1/http-requests"
 
 
+class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `func` as it is: no view is a coroutine, which Flask looks for at every call."""
+        return func
+
+
 def create_app(service: IngestService, settings: Settings) -> Flask:
-    """Return the WSGI application in front of `service`."""
-    app = Flask(__name__, static_folder=None)
+    """Return the WSGI application in front of `service`, to be run by `run_synchronous`."""
+    app = _App(__name__, static_folder=None)
     # Slashes are part of a path here: no redirects, which are no envelope either.
     app.url_map.merge_slashes = False
     cors = Cors(settings.cors_origins)
@@ -30,9 +42,10 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers[REQUEST_ID_HEADER] = responses.request_id()
-        if request.path.startswith("/ingest/"):
-            cors.mark(request, response)
+        environ = request.environ
+        response.headers.add(REQUEST_ID_HEADER, responses.request_id())
+        if environ["PATH_INFO"].startswith("/ingest/"):
+            cors.mark(environ, response)
         return response
 
     return app
@@ -41,9 +54,11 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
 def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
     @app.post(INGEST_PATH, provide_automatic_options=False)
     def ingest() -> Response:
-        key = service.authenticate(find_raw_key(request.headers.get, lenient=service.lenient))
-        batch = decode_batch(read_body(request, service))
-        return responses.accepted(service.ingest(key, batch))
+        environ = request.environ
+        raw_key = find_raw_key(partial(find_header, environ), lenient=service.lenient)
+        key = wait(service.authenticate(raw_key))
+        batch = decode_batch(read_body(environ, service))
+        return responses.accepted(wait(service.submit(key, batch).stored()))
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:
@@ -59,7 +74,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        service.check_ready()
+        wait(service.check_ready())
         return jsonify(status="ready")
 
     @app.get("/openapi.json")
@@ -80,7 +95,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 def _add_errors(app: Flask, service: IngestService) -> None:
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
-        drain_body(request, service)
+        drain_body(request.environ, service)
         return responses.failure(_as_ingest_error(error))
 
 

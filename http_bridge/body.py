@@ -1,11 +1,14 @@
 """Request bodies: read within the size limit, unpacked, and from JSON to the service layer's terms."""
 
 import zlib
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
 import msgspec
-from flask import Request
+from werkzeug.http import parse_options_header
 
+from http_bridge.environ import Environ
+from http_bridge.request_body import RequestBody
 from server.batch import InvalidTimestamp, NotAnArray, RawBatch, RawItems
 from server.errors import MalformedRequestError, UnsupportedMediaTypeError, ValidationFailedError
 from server.service import IngestService
@@ -14,7 +17,6 @@ from server.timestamps import parse_rfc3339_column
 JSON = "application/json"
 # RFC 9110, 8.4.1.3: x-gzip is the same as gzip.
 _GZIP = frozenset({"gzip", "x-gzip"})
-_IDENTITY = frozenset({"", "identity"})
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 # A refused body up to this many times the limit is read and dropped: a client that is still sending when the
@@ -50,43 +52,37 @@ class _UncheckedBody(msgspec.Struct, rename="camel"):
     requests: Any = None
 
 
-class Readable(Protocol):
-    """The part of `wsgi.input` that is used here."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, b"" at the end of the body."""
-
-
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_unchecked = msgspec.json.Decoder(_UncheckedBody).decode
 
 
-def read_body(request: Request, service: IngestService) -> bytes:
+def read_body(environ: Environ, service: IngestService) -> bytes:
     """Return the body of a request, unpacked.
 
     Raises UnsupportedMediaTypeError, PayloadTooLargeError (for the size as sent and as unpacked), and
     MalformedRequestError for broken gzip.
     """
-    if request.mimetype != JSON:
+    if not _is_json(environ.get("CONTENT_TYPE", "")):
         raise UnsupportedMediaTypeError
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _GZIP | _IDENTITY:
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if encoding and encoding not in _GZIP:
         raise UnsupportedMediaTypeError("Content-Encoding must be gzip or absent")
-    service.check_size(request.content_length or 0)
-    body = _read_up_to(request.environ["wsgi.input"], service.max_body_bytes + 1)
+    service.check_size(int(environ.get("CONTENT_LENGTH", 0)))
+    stream: RequestBody = environ["wsgi.input"]
+    body = stream.read(service.max_body_bytes + 1)
     service.check_size(len(body))
-    if encoding in _GZIP:
+    if encoding:
         body = _unpack(body, service.max_body_bytes + 1)
         service.check_size(len(body))
     return body
 
 
-def drain_body(request: Request, service: IngestService) -> None:
+def drain_body(environ: Environ, service: IngestService) -> None:
     """Read what is left of a refused request's body, within bounds, unless the client waits for `100 Continue`."""
-    if "Expect" not in request.headers:
-        stream: Readable = request.environ["wsgi.input"]
+    stream: RequestBody = environ["wsgi.input"]
+    if not stream.awaits_continue:
         left = service.max_body_bytes * _DRAIN_FACTOR
-        while left > 0 and (chunk := stream.read(_CHUNK_BYTES)):
+        while left > 0 and (chunk := _drain(stream)):
             left -= len(chunk)
 
 
@@ -129,12 +125,12 @@ def _to_columns(items: list[_Item], not_objects: frozenset[int] = frozenset()) -
     return RawItems(len(items), columns, not_objects)
 
 
-def _to_timestamps(values: tuple[object, ...]) -> list[int | type[InvalidTimestamp] | None]:
-    if set(map(type, values)) == {str}:
-        parsed = parse_rfc3339_column(values)  # type: ignore[arg-type]
-        if None not in parsed:
-            return parsed  # type: ignore[return-value]
-    return [_to_timestamp(value) for value in values]
+def _to_timestamps(values: tuple[Any, ...]) -> list[int | type[InvalidTimestamp] | None]:
+    try:
+        parsed = parse_rfc3339_column(values)
+    except TypeError:
+        parsed = [None]
+    return [_to_timestamp(value) for value in values] if None in parsed else parsed  # type: ignore[return-value]
 
 
 def _to_timestamp(value: object) -> int | type[InvalidTimestamp] | None:
@@ -144,13 +140,9 @@ def _to_timestamp(value: object) -> int | type[InvalidTimestamp] | None:
     return InvalidTimestamp if parsed is None else parsed
 
 
-def _read_up_to(stream: Readable, size: int) -> bytes:
-    """Return at most `size` bytes; a stream may return fewer at a time than it is asked for."""
-    chunks: list[bytes] = []
-    while size > 0 and (chunk := stream.read(size)):
-        chunks.append(chunk)
-        size -= len(chunk)
-    return b"".join(chunks)
+@lru_cache(64)
+def _is_json(content_type: str) -> bool:
+    return parse_options_header(content_type)[0].lower() == JSON
 
 
 def _unpack(packed: bytes, size: int) -> bytes:
@@ -167,3 +159,10 @@ def _unpack(packed: bytes, size: int) -> bytes:
             raise MalformedRequestError("Request body is not valid gzip")
         packed = member.unused_data
     return b"".join(unpacked)
+
+
+def _drain(stream: RequestBody) -> bytes:
+    try:
+        return stream.read(_CHUNK_BYTES)
+    except MalformedRequestError:
+        return b""

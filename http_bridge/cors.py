@@ -1,6 +1,8 @@
 """Cross-origin calls from browsers (the Fetch standard, 3.2). The key authorises, so no credentials are allowed."""
 
-from flask import Request, Response
+from flask import Response
+
+from http_bridge.environ import Environ, find_header
 
 ALLOWED_METHODS = "POST"
 ALLOWED_HEADERS = "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding"
@@ -14,17 +16,18 @@ class Cors:
     def __init__(self, origins: str) -> None:
         self._origins = frozenset(origin.strip() for origin in origins.split(","))
 
-    def mark(self, request: Request, response: Response) -> None:
+    def mark(self, environ: Environ, response: Response) -> None:
         """Add to an answer what lets the page that asked read it."""
-        origin = request.headers.get("Origin")
+        headers = response.headers
         if "*" in self._origins:
-            response.headers["Access-Control-Allow-Origin"] = "*"
+            headers.add("Access-Control-Allow-Origin", "*")
         else:
             response.vary.add("Origin")
+            origin = find_header(environ, "origin") or ""
             if origin not in self._origins:
                 return
-            response.headers["Access-Control-Allow-Origin"] = origin or ""
-        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+            headers.add("Access-Control-Allow-Origin", origin)
+        headers.add("Access-Control-Expose-Headers", EXPOSED_HEADERS)
 
     def preflight(self) -> Response:
         """Return the answer to an OPTIONS request; `mark` is still to be called on it."""

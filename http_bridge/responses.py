@@ -1,46 +1,68 @@
 """Answers: the exact JSON of success and failure (the ingest contract), and the headers that all answers carry."""
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import msgspec
-from flask import Response, g, request
+from flask import Response, request
 
+from http_bridge.environ import find_header
+from http_bridge.wire import encode_response
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
 
 JSON = "application/json"
+# Where the WSGI environment keeps it.
+_REQUEST_ID = "seestack.request_id"
 
 
 def request_id() -> str:
     """Return the id of the present request."""
-    if "request_id" not in g:
-        g.request_id = choose_request_id(request.headers.get(REQUEST_ID_HEADER))
-    identifier: str = g.request_id
+    environ = request.environ
+    identifier: str | None = environ.get(_REQUEST_ID)
+    if identifier is None:
+        identifier = environ[_REQUEST_ID] = choose_request_id(find_header(environ, REQUEST_ID_HEADER))
     return identifier
 
 
 def accepted(count: int) -> Response:
     """Return the answer for a batch of `count` items that is stored."""
-    return Response(b'{"ok": true, "accepted": %d}' % count, 202, mimetype=JSON)
+    return Response(b'{"ok": true, "accepted": %d}' % count, 202, content_type=JSON)
 
 
 def failure(error: IngestError) -> Response:
     """Return the error envelope."""
+    identifier = request_id()
+    response = Response(_envelope(error, identifier), error.outcome.http_status, content_type=JSON)
+    response.headers.update(_headers_of(error))
+    return response
+
+
+def refusal(error: IngestError) -> bytes:
+    """Return the error envelope as a whole answer, the last of its connection, to what was no request."""
+    identifier = choose_request_id(None)
+    status = HTTPStatus(error.outcome.http_status)
+    headers = {"Content-Type": JSON, REQUEST_ID_HEADER: identifier, **_headers_of(error)}
+    body = _envelope(error, identifier)
+    return encode_response(f"{status.value} {status.phrase}", list(headers.items()), body, is_last=True)
+
+
+def _headers_of(error: IngestError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = error.allowed
+    if error.code is ErrorCode.INVALID_API_KEY:
+        # RFC 9110, 15.5.2: a 401 names the scheme that would help.
+        headers["WWW-Authenticate"] = 'ApiKey realm="seestack", header="X-SeeStack-Key"'
+    return headers
+
+
+def _envelope(error: IngestError, identifier: str) -> bytes:
     body: dict[str, object] = {"code": error.code, "message": error.message}
     if error.details:
         body["details"] = error.details
     now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    envelope = {
-        "success": False,
-        "error": body,
-        "meta": {"requestId": request_id(), "timestamp": f"{now}Z"},
-    }
-    response = Response(msgspec.json.encode(envelope), error.outcome.http_status, mimetype=JSON)
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, MethodNotAllowedError):
-        response.headers["Allow"] = error.allowed
-    if error.code is ErrorCode.INVALID_API_KEY:
-        # RFC 9110, 15.5.2: a 401 names the scheme that would help.
-        response.headers["WWW-Authenticate"] = 'ApiKey realm="seestack", header="X-SeeStack-Key"'
-    return response
+    meta = {"requestId": identifier, "timestamp": f"{now}Z"}
+    return msgspec.json.encode({"success": False, "error": body, "meta": meta})

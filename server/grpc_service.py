@@ -18,7 +18,7 @@ from server.grpc_messages import batch_error_of, decode_batch, status_of
 from server.service import IngestService
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
 from storage.api_keys import ApiKey
-from storage.writer import Submission
+from storage.submission import Submission
 
 # Where gRPC clients look for the google.rpc.Status of an error.
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -63,8 +63,7 @@ class _EndOfStream(NamedTuple):
     error: IngestError | None
 
 
-_Pending = Submission[asyncio.Future[None]]
-Outcome = _Pending | IngestError
+Outcome = Submission | IngestError
 
 
 class GrpcIngestService:
@@ -104,7 +103,7 @@ class GrpcIngestService:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
         try:
             key = await self._authenticate(call)
-            accepted = await self._stored(self._submit(key, data))
+            accepted = await self._submit(key, data).stored()
         except Exception as error:
             await call.refuse(call.explain(error))
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
@@ -155,24 +154,15 @@ class GrpcIngestService:
         try:
             if isinstance(outcome, IngestError):
                 raise outcome
-            accepted = await self._stored(outcome)
+            accepted = await outcome.stored()
         except Exception as error:
             refusal = batch_error_of(call.explain(error), call.request_id)
             return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, error=refusal)
         return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=accepted)
 
     async def _authenticate(self, call: _Call) -> ApiKey:
-        return await self._service.authenticate_async(find_raw_key(call.header, lenient=self._service.lenient))
+        return await self._service.authenticate(find_raw_key(call.header, lenient=self._service.lenient))
 
-    def _submit(self, key: ApiKey, data: bytes) -> "_Pending":
+    def _submit(self, key: ApiKey, data: bytes) -> Submission:
         self._service.check_size(len(data))
         return self._service.submit(key, decode_batch(data))
-
-    async def _stored(self, pending: "_Pending") -> int:
-        """Wait for a batch and return its number of rows; a caller that is cancelled meanwhile withdraws it."""
-        try:
-            await pending.waiter
-        except asyncio.CancelledError:
-            pending.is_withdrawn = True
-            raise
-        return pending.rows_stored()

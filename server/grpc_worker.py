@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.errors import ServiceUnavailableError
@@ -41,6 +42,7 @@ async def serve(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
     settings = worker.settings
     service = worker.create_service("grpc")
+    await service.start()
     handlers = GrpcIngestService(service)
     server = create_server(settings)
     server.add_generic_rpc_handlers((handlers.handler(),))
@@ -59,7 +61,7 @@ async def serve(worker: Worker) -> None:
     await health_servicer.enter_graceful_shutdown()
     handlers.stop_streams()
     await server.stop(settings.grace_seconds)
-    await asyncio.to_thread(service.close)
+    await service.close()
 
 
 class _HealthServicer(health.aio.HealthServicer):
@@ -96,19 +98,19 @@ def create_server(settings: Settings) -> grpc.aio.Server:
 async def _report_health(service: IngestService, servicer: health.aio.HealthServicer) -> None:
     """Keep grpc.health.v1 true: serving means that a batch could be stored now."""
     while True:
-        status = _SERVING if await asyncio.to_thread(_is_ready, service) else _NOT_SERVING
+        status = _SERVING if await _is_ready(service) else _NOT_SERVING
         for name in ("", SERVICE_NAME):
             await servicer.set(name, status)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 
-def _is_ready(service: IngestService) -> bool:
+async def _is_ready(service: IngestService) -> bool:
     try:
-        service.check_ready()
+        await service.check_ready()
     except ServiceUnavailableError:
         return False
     return True
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Worker.from_command_line()))
+    uvloop.run(serve(Worker.from_command_line()))

@@ -6,8 +6,8 @@ when it cannot are the values examined one by one, to say what is wrong with whi
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, NoneType
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from server.batch import InvalidTimestamp
 
@@ -20,6 +20,8 @@ MAX_PATH_LENGTH = 8192
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
 _DIRECTIONS = frozenset({"inbound", "outbound"})
+_COMMON_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_INT = {int}
 _STATUS_CODES = frozenset({0, *range(100, 600)})
 
 
@@ -46,19 +48,24 @@ class Text:
         """`longest` is in characters."""
         self.longest = longest
         self._required = required
-        self._types = {str} if required else {str, NoneType}
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        if not set(map(type, column)) <= self._types:
+        return None if self._join(column) is None else column
+
+    def _join(self, column: Sequence[object]) -> str | None:
+        """Return all values with NUL between them when all are right, else None."""
+        values: Sequence[Any] = column if self._required else [value for value in column if value is not None]
+        try:
+            text = "\0".join(values)
+        except TypeError:
             return None
-        values = [value for value in set(column) if isinstance(value, str)]
         is_right = (
-            "\0" not in "".join(values)
-            and max(map(len, values), default=0) <= self.longest
-            and (not self._required or all(map(str.strip, values)))
+            text.count("\0") <= max(0, len(values) - 1)
+            and (len(text) <= self.longest or max(map(len, values)) <= self.longest)
+            and (not self._required or ("" not in values and not _has_blank(text, values)))
         )
-        return column if is_right else None
+        return text if is_right else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -80,10 +87,8 @@ class Path(Text):
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        if super().accept(column) is None:
-            return None
-        text = "".join(map(str, column))
-        return None if "?" in text or "#" in text else column
+        text = self._join(column)
+        return None if text is None or "?" in text or "#" in text else column
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -97,12 +102,7 @@ class Method(Text):
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        if super().accept(column) is None:
-            return None
-        stored = {value: self.examine(value) for value in set(column)}
-        if any(isinstance(value, Violation) for value in stored.values()):
-            return None
-        return [stored[value] for value in column]
+        return column if _are_among(_COMMON_METHODS, column) else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -117,7 +117,7 @@ class Direction:
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        return column if set(map(type, column)) == {str} and _DIRECTIONS.issuperset(column) else None
+        return column if _are_among(_DIRECTIONS, column) else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -133,8 +133,8 @@ class Integer:
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        integers = [value for value in column if type(value) is int]
-        return column if len(integers) == len(column) and self._in_range(integers) else None
+        integers: Sequence[Any] = column
+        return column if {*map(type, column)} == _INT and self._in_range(integers) else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -170,13 +170,25 @@ class Timestamp:
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        return column if set(map(type, column)) == {int} else None
+        return column if {*map(type, column)} == _INT else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
         if value is None:
             return Violation(NOT_BLANK)
         return Violation("must be a valid ISO-8601 date-time") if value is InvalidTimestamp else value
+
+
+def _are_among(allowed: frozenset[str], column: Sequence[object]) -> bool:
+    try:
+        return allowed.issuperset(column)
+    except TypeError:  # a value that cannot be hashed
+        return False
+
+
+def _has_blank(text: str, values: Sequence[str]) -> bool:
+    # Most texts have no white space at all, which one look at all of them tells.
+    return text.split(None, 1) != [text] and not all(map(str.strip, values))
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(

@@ -15,6 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "SEESTACK_"
+# A worker holds up to 5 connections, and Postgres allows 100 by default.
+MAX_DEFAULT_WORKERS = 8
 
 
 class Contract(StrEnum):
@@ -118,4 +120,6 @@ def _explain(item: object) -> str:
 
 
 def _worker_count() -> int:
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    # Half of the processors for each protocol, since clients mostly use one; Postgres needs some, too.
+    processors = len(os.sched_getaffinity(0))
+    return min(max(min(processors, 2), processors // 2), MAX_DEFAULT_WORKERS)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from operator import floordiv, sub
 
 import msgspec
 
@@ -43,7 +45,10 @@ def parse_rfc3339(text: str) -> int | None:
 
 
 def parse_rfc3339_column(values: Sequence[str]) -> list[int | None]:
-    """Return `parse_rfc3339` of each value, much faster for the form that nearly every sender uses."""
+    """Return `parse_rfc3339` of each value, much faster for the form that nearly every sender uses.
+
+    Raises TypeError when a value is no string.
+    """
     text = "".join(values)
     is_common = (
         text.count("T") == text.count("Z") == len(values) and max(map(len, values), default=0) <= _LONGEST_COMMON_FORM
@@ -55,7 +60,7 @@ def parse_rfc3339_column(values: Sequence[str]) -> list[int | None]:
         except msgspec.ValidationError:
             pass
         else:
-            return [(instant - _EPOCH) // _MICROSECOND for instant in instants]
+            return list(map(floordiv, map(sub, instants, repeat(_EPOCH)), repeat(_MICROSECOND)))
     return [parse_rfc3339(text) for text in values]
 
 

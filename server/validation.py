@@ -8,7 +8,7 @@ from uuid import UUID
 from server.batch import FIELDS, NotAnArray, RawBatch, RawItems
 from server.errors import ValidationFailedError
 from server.rules import NOT_NULL, RULES, Violation
-from server.uuids import is_uuid
+from server.uuids import parse_uuid
 from storage.http_requests import HttpRequestColumns
 
 MAX_ITEMS = 100
@@ -41,9 +41,10 @@ def validate_batch(batch: RawBatch, project_id: UUID, *, lenient: bool = False) 
 def _project_violation(value: object, project_id: UUID, *, lenient: bool) -> str | None:
     if value is None:
         return None if lenient else NOT_NULL
-    if not isinstance(value, str) or not is_uuid(value):
+    sent_id = parse_uuid(value) if isinstance(value, str) else None
+    if sent_id is None:
         return "must be a valid UUID"
-    return None if UUID(value) == project_id else "must match the project of the API key"
+    return None if sent_id == project_id else "must match the project of the API key"
 
 
 def _items_violation(items: RawItems | type[NotAnArray] | None) -> str | None:

@@ -120,10 +120,10 @@ def list_keys(connection: psycopg.Connection, project_id: UUID | None = None) ->
         return cursor.execute(_SELECT, {"project_id": project_id}).fetchall()
 
 
-def lookup_keys(connection: psycopg.Connection, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
+async def lookup_keys(connection: psycopg.AsyncConnection, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
     """Return the keys of those digests that exist, revoked and expired ones too, by digest."""
-    with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
-        rows = cursor.execute(_LOOKUP, (list(digests),), prepare=True).fetchall()
+    async with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
+        rows = await (await cursor.execute(_LOOKUP, (list(digests),), prepare=True)).fetchall()
     return {bytes(row.digest): row for row in rows}
 
 
@@ -156,9 +156,9 @@ def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) 
         return create_key(connection, key.project_id, key.name)
 
 
-def touch_keys(connection: psycopg.Connection, key_ids: Collection[UUID]) -> None:
+async def touch_keys(connection: psycopg.AsyncConnection, key_ids: Collection[UUID]) -> None:
     """Set `last_used_at` of those keys, unless another process did within the last 30 s."""
-    connection.execute(_TOUCH, (list(key_ids),))
+    await connection.execute(_TOUCH, (list(key_ids),))
 
 
 def _checksum(text: str) -> str:

@@ -1,11 +1,13 @@
-"""Connections to Postgres: one short-lived for commands, a pool for servers."""
+"""Connections to Postgres: one short-lived for commands; for servers, single ones and a pool on their event loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from storage.errors import StorageUnavailableError
 
@@ -51,53 +53,73 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
     except psycopg.Error as error:
         raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
     with connection:
-        _configure(connection)
+        connection.execute(_SESSION_SETTINGS)
         yield connection
 
 
-def open_pool(url: str, *, size: int, name: str) -> ConnectionPool:
-    """Open a pool of at most `size` autocommit connections; it fills in the background.
+async def connect_async(url: str, *, name: str) -> AsyncConnection:
+    """Open one autocommit connection to `url` for an event loop; its owner closes it.
+
+    Raises psycopg.OperationalError when the server cannot be reached or refuses the connection.
+    """
+    connection = await AsyncConnection.connect(url, **_server_settings(name))
+    try:
+        await _configure_async(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def open_pool(url: str, *, size: int, name: str) -> AsyncConnectionPool:
+    """Return a pool of at most `size` autocommit connections for the running event loop; it fills in the background.
 
     The database need not be up: asking the pool for a connection then raises psycopg_pool.PoolTimeout, which is a
     psycopg.OperationalError, after POOL_TIMEOUT_S.
     """
-    return ConnectionPool(
+    return AsyncConnectionPool(
         url,
         min_size=1,
         max_size=size,
-        open=True,
+        open=False,
         name=name,
         timeout=POOL_TIMEOUT_S,
         reconnect_timeout=0,
-        configure=_configure,
-        kwargs={"autocommit": True, "application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS},
+        configure=_configure_async,
+        kwargs=_server_settings(name),
     )
 
 
-def run(pool: ConnectionPool, action: "Callable[[psycopg.Connection], Result]", timeout_s: float) -> "Result":
+async def run(
+    pool: AsyncConnectionPool, action: "Callable[[AsyncConnection], Awaitable[Result]]", timeout_s: float
+) -> "Result":
     """Return what `action` returns; it is called again when its connection turns out to be lost.
 
     Raises psycopg.Error.
     """
     try:
-        with pool.connection(timeout=timeout_s) as connection:
-            return action(connection)
+        async with pool.connection(timeout=timeout_s) as connection:
+            return await action(connection)
     except PoolTimeout:
         raise
     except psycopg.OperationalError:
         # When one connection was lost, the others in the pool probably were, too.
-        pool.check()
-        with pool.connection(timeout=timeout_s) as connection:
-            return action(connection)
+        await pool.check()
+        async with pool.connection(timeout=timeout_s) as connection:
+            return await action(connection)
 
 
-def check_ready(pool: ConnectionPool, timeout_s: float = 2.0) -> None:
+async def check_ready(pool: AsyncConnectionPool, timeout_s: float = 2.0) -> None:
     """Ask the database whether a batch could be stored now.
 
     Raises StorageUnavailableError saying why not: unreachable, read-only, in recovery, or without the table.
     """
+
+    async def ask(connection: AsyncConnection) -> TupleRow | None:
+        return await (await connection.execute(_READY)).fetchone()
+
     try:
-        row = run(pool, lambda connection: connection.execute(_READY).fetchone(), timeout_s)
+        row = await run(pool, ask, timeout_s)
     except PoolTimeout as error:
         raise StorageUnavailableError("the database cannot be reached") from error
     except psycopg.Error as error:
@@ -106,8 +128,12 @@ def check_ready(pool: ConnectionPool, timeout_s: float = 2.0) -> None:
         raise StorageUnavailableError("the database is read-only for this server")
 
 
-def _configure(connection: psycopg.Connection) -> None:
-    connection.execute(_SESSION_SETTINGS)
+def _server_settings(name: str) -> dict[str, Any]:
+    return {"autocommit": True, "application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS}
+
+
+async def _configure_async(connection: AsyncConnection) -> None:
+    await connection.execute(_SESSION_SETTINGS)
 
 
 def _first_line(error: BaseException) -> str:

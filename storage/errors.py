@@ -13,6 +13,14 @@ class WriterOverloadedError(StorageError):
     """The write queue is full; nothing of the batch was taken."""
 
 
+class SpoolError(StorageUnavailableError):
+    """The spool on the local disk cannot be used."""
+
+
+class SpoolFullError(SpoolError):
+    """The spool has reached its limit; nothing was added to it."""
+
+
 class BatchRefusedError(StorageError):
     """Postgres refused the values of this batch; sending it again will not help."""
 

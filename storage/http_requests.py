@@ -8,8 +8,10 @@ import random
 import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain, repeat
+from typing import NamedTuple
 from uuid import UUID
 
 # The order in which _encode_rows writes the fields.
@@ -23,6 +25,7 @@ COPY_TRAILER = struct.pack(">h", -1)
 
 # Postgres counts microseconds from 2000-01-01 UTC.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _FIELD_COUNT = 15
 _NULL = struct.pack(">i", -1)
@@ -30,6 +33,8 @@ _NULL = struct.pack(">i", -1)
 _ROW_START = struct.Struct(">h iq i16s i")
 # id as two halves, then timestamp, duration_ms, request_size, response_size and status_code, each after its length.
 _ROW_NUMBERS = struct.Struct(">QQ iq iq iq iq ih")
+# Of a whole row: project_id, id and timestamp.
+_LOCATION = struct.Struct(f">{_ROW_START.size - 20}x 16s 4x 16s 4x q")
 _LENGTH = struct.Struct(">i")
 
 # Ids must be unique, not secret; a system call a batch would also hand the interpreter to another thread.
@@ -38,8 +43,7 @@ _UUID_VERSION_7 = 0x7 << 12
 _UUID_VARIANT = 0b10 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequestColumns:
+class HttpRequestColumns(NamedTuple):
     """Valid values of one batch, a sequence per column, all of one length (at least 1 row).
 
     `timestamp_us` is in microseconds since 1970-01-01 UTC; durations are in milliseconds, sizes in bytes.
@@ -59,12 +63,26 @@ class HttpRequestColumns:
     timestamp_us: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedBatch:
+class EncodedBatch(NamedTuple):
     """A batch ready to be copied: `data` is its rows in binary COPY form, without header and trailer."""
 
     rows: int
     data: bytes
+
+
+class RowLocation(NamedTuple):
+    """What finds a row: the first two by an index, the id for certain."""
+
+    project_id: UUID
+    timestamp: datetime
+    id: UUID
+
+
+def first_row(batch: EncodedBatch) -> RowLocation:
+    """Return where the first row of an encoded batch is, once it is stored."""
+    project_id, id_bytes, timestamp = _LOCATION.unpack_from(batch.data)
+    moment = _POSTGRES_EPOCH + timedelta(microseconds=timestamp)
+    return RowLocation(UUID(bytes=project_id), moment, UUID(bytes=id_bytes))
 
 
 def encode_batch(project_id: UUID, columns: HttpRequestColumns) -> EncodedBatch:
@@ -92,16 +110,17 @@ def _encode_rows(project_id: UUID, columns: HttpRequestColumns, received_us: int
         repeat(2),
         columns.status_code,
     )
+    paths, traces = list(map(str.encode, columns.path)), list(map(str.encode, columns.trace_id))
     return zip(
         repeat(row_start),
         numbers,
-        _text_fields(columns.direction),
-        _text_fields(columns.method),
-        _text_fields(columns.host),
-        _text_fields(columns.path),
-        _text_fields(columns.trace_id),
-        _text_fields(columns.user_id),
-        _text_fields(columns.error_fingerprint),
+        map(_endpoint, columns.direction, columns.method, columns.host),
+        map(_length, map(len, paths)),
+        paths,
+        map(_length, map(len, traces)),
+        traces,
+        [_NULL if value is None else _text(value) for value in columns.user_id],
+        map(_fingerprint, columns.error_fingerprint),
         strict=False,  # `repeat` has no end
     )
 
@@ -117,14 +136,22 @@ def _uuid7_halves(unix_ms: int, count: int) -> tuple[Iterable[int], Iterable[int
     return range(upper, upper + count), range(lower, lower + count)
 
 
-def _text_fields(values: Sequence[str | None]) -> Iterable[bytes]:
-    # Most columns repeat few values, so each distinct one is encoded once.
-    encoded = {value: _text_field(value) for value in set(values)}
-    return map(encoded.__getitem__, values)
-
-
-def _text_field(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
+def _text(value: str) -> bytes:
     data = value.encode()
-    return _LENGTH.pack(len(data)) + data
+    return _length(len(data)) + data
+
+
+# A sender calls few hosts and meets few errors, so these come again and again.
+@lru_cache(4096)
+def _endpoint(direction: str, method: str, host: str) -> bytes:
+    return _text(direction) + _text(method) + _text(host)
+
+
+@lru_cache(4096)
+def _fingerprint(value: str | None) -> bytes:
+    return _NULL if value is None else _text(value)
+
+
+@lru_cache(4096)
+def _length(size: int) -> bytes:
+    return _LENGTH.pack(size)

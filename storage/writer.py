@@ -1,168 +1,187 @@
-"""The event writer: batches go in from many threads, come out as few large COPY commands.
+"""The event writer: batches of many callers go in, a few large COPY commands come out.
 
-Batches that arrive while a flush is under way wait in a queue and leave together in the next one: a lone batch is
-written at once, and under load flushes grow by themselves. Whoever submitted a batch is woken only after its commit,
-and all who wait for one flush are woken together, since each hand-over between threads costs more than a row.
+One COPY is filled with the batches that come in while the one before it commits: a lone batch is committed at once,
+and under load flushes grow by themselves. All of it happens on one event loop, since waking another thread costs more
+than a row does.
 """
 
+import asyncio
 import logging
-import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
 
-from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError, WriterOverloadedError
+from storage.copier import Copier
+from storage.errors import StorageError, WriterOverloadedError
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, EncodedBatch
-
-Waiter = TypeVar("Waiter")
+from storage.rescuer import Rescuer
+from storage.spool import Spool
+from storage.submission import Submission
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Submission(Generic[Waiter]):
-    """A batch on its way to the table. `waiter` is whatever `wake` needs to wake who submitted it."""
+class _Flush:
+    """A COPY and the batches in it."""
 
-    batch: EncodedBatch
-    waiter: Waiter
-    wake: "Callable[[list[Submission[Waiter]]], None]"
-    error: StorageError | None = None
-    # Set by a submitter that does not wait any more: what has not been begun is not written then.
-    is_withdrawn: bool = False
+    def __init__(self, copier: Copier) -> None:
+        self.copier = copier
+        self.submissions: list[Submission] = []
+        self.size_bytes = 0
+        self.began_at = time.monotonic()
+        self.seen = 0  # how many batches it had when it was last looked at
+        self.is_check_due = False
+        self.checked_at_age_s = 0.0
 
-    def rows_stored(self) -> int:
-        """Return the number of rows, durable by now; only to be called once woken.
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.began_at
 
-        Raises StorageUnavailableError or BatchRefusedError.
-        """
-        if self.error is not None:
-            raise self.error
-        return self.batch.rows
+    def add(self, submission: Submission) -> None:
+        self.copier.add(submission.batch.data)
+        self.submissions.append(submission)
+        self.size_bytes += len(submission.batch.data)
 
 
 class EventWriter:
-    """Writes batches into `http_requests` through a few flusher threads, each with one connection at a time."""
+    """Writes batches into `http_requests`, on the event loop that it was made on."""
 
-    FLUSHERS = 2  # one fills its COPY while the other waits for its commit to reach the disk
+    CONNECTIONS = 2  # one fills a COPY while the other commits
     MAX_FLUSH_BYTES = 4 * 2**20
-    MAX_QUEUED_BYTES = 32 * 2**20
-    # A flush that failed before its data was complete cannot have been committed, so it is tried again.
-    ATTEMPTS = 2
+    MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
+    # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.
+    MAX_WAIT_S = 0.05
+    CLOCK_TOLERANCE_S = 0.001  # event loops count whole milliseconds
+    MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
+    POLL_INTERVAL_S = 0.01
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
-        self._queue: deque[Submission[Any]] = deque()
-        self._queued_bytes = 0
-        self._closed = False
-        self._changed = threading.Condition()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"flusher-{number}", daemon=True) for number in range(self.FLUSHERS)
-        ]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, url: str, *, name: str, spool: Spool | None = None) -> None:
+        """`name` shows in the database's list of connections; `spool` takes batches while the database is away."""
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Submission] = deque()
+        self._pending_bytes = 0
+        self._is_closed = False
+        self._copiers = [Copier(url, name=name, statement=COPY) for _ in range(self.CONNECTIONS)]
+        self._filling: _Flush | None = None
+        self._committing: set[_Flush] = set()
+        self._expected = 0  # how many batches a flush is likely to get before long
+        self._rescuer = Rescuer(Copier(url, name=name, statement=COPY), spool, self.MAX_FLUSH_BYTES, self._settle)
 
-    def submit(
-        self, batch: EncodedBatch, waiter: Waiter, wake: "Callable[[list[Submission[Waiter]]], None]"
-    ) -> Submission[Waiter]:
-        """Queue a batch; once it is stored or refused, `wake` is called, in another thread, with all of one flush.
+    def submit(self, batch: EncodedBatch) -> Submission:
+        """Begin to write a batch; the submission tells when it is durable.
 
-        Raises WriterOverloadedError when the queue is full or closed.
+        Raises WriterOverloadedError when too much is under way, or when closed.
         """
-        submission = Submission(batch, waiter, wake)
-        with self._changed:
-            if self._closed:
-                raise WriterOverloadedError("the server is shutting down")
-            if self._queued_bytes + len(batch.data) > self.MAX_QUEUED_BYTES:
-                raise WriterOverloadedError("the write queue is full")
-            self._queue.append(submission)
-            self._queued_bytes += len(batch.data)
-            self._changed.notify()
+        if self._is_closed:
+            raise WriterOverloadedError("the server is shutting down")
+        if self._pending_bytes + len(batch.data) > self.MAX_PENDING_BYTES:
+            raise WriterOverloadedError("the write queue is full")
+        submission = Submission(batch, self._loop.create_future())
+        self._pending_bytes += len(batch.data)
+        for copier in self._copiers:
+            copier.poll()
+        self._queue.append(submission)
+        self._fill()
         return submission
 
-    def close(self, timeout_s: float) -> None:
-        """Take no more batches, write those that are queued, and wait up to `timeout_s` for it."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(timeout_s)
+    async def close(self, timeout_s: float) -> None:
+        """Take no more batches, and wait up to `timeout_s` until those that were taken are settled."""
+        self._is_closed = True
+        deadline = time.monotonic() + timeout_s
+        while self._pending_bytes and time.monotonic() < deadline:
+            await asyncio.sleep(self.POLL_INTERVAL_S)
+        for copier in self._copiers:
+            copier.close()
+        await self._rescuer.close()
 
-    def _run(self) -> None:
-        while submissions := self._take():
-            wanted = [submission for submission in submissions if not submission.is_withdrawn]
-            if wanted:
-                self._flush(wanted)
-            _wake(wanted)
-
-    def _take(self) -> "list[Submission[Any]]":
-        """Wait for work and return what fits one flush; an empty list once closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            taken: list[Submission[Any]] = []
-            taken_bytes = 0
-            while self._queue and (not taken or taken_bytes + len(self._queue[0].batch.data) <= self.MAX_FLUSH_BYTES):
-                submission = self._queue.popleft()
-                taken.append(submission)
-                taken_bytes += len(submission.batch.data)
-            self._queued_bytes -= taken_bytes
-        return taken
-
-    def _flush(self, submissions: "Sequence[Submission[Any]]") -> None:
-        """Write all batches in one transaction, or each alone when Postgres refuses one of them."""
-        try:
-            self._copy([submission.batch for submission in submissions])
-        except BatchRefusedError as error:
-            if len(submissions) == 1:
-                submissions[0].error = error
+    def _fill(self) -> None:
+        """Move what is queued into the COPY that is being filled, or to where outages are sat out."""
+        if self._rescuer.is_away:
+            self._rescuer.take(self._queue)
+            self._queue.clear()
+        if not self._queue:
+            return
+        flush = self._filling or self._begin()
+        if flush is None or not flush.copier.is_filling:
+            return
+        while self._queue and flush.size_bytes < self.MAX_FLUSH_BYTES:
+            submission = self._queue.popleft()
+            if submission.is_withdrawn:
+                self._settle(submission, None)
             else:
-                for submission in submissions:
-                    self._flush([submission])
-        except StorageError as error:
-            for submission in submissions:
-                submission.error = error
-        except Exception:
-            # A flusher that ends would leave its successors' batches waiting for ever.
-            _logger.exception("a flush of %d batches failed unexpectedly", len(submissions))
-            for submission in submissions:
-                submission.error = StorageError("the flush failed unexpectedly")
+                flush.add(submission)
+        self._check_soon(flush)
 
-    def _copy(self, batches: Sequence[EncodedBatch]) -> None:
-        """Copy the batches in one transaction; when this returns they are durable."""
-        data = b"".join([COPY_HEADER, *(batch.data for batch in batches), COPY_TRAILER])
-        for attempt in range(1, self.ATTEMPTS + 1):
-            complete = False
-            try:
-                with self._pool.connection() as connection, connection.cursor() as cursor:
-                    with cursor.copy(COPY) as copy:
-                        copy.write(data)
-                        complete = True
-                    return
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if complete or attempt == self.ATTEMPTS or isinstance(error, PoolTimeout):
-                    _logger.warning("a flush of %d batches failed: %s", len(batches), error)
-                    raise StorageUnavailableError("the database is not available") from error
-                # When one connection was lost, the others in the pool probably were, too.
-                self._pool.check()
-            except psycopg.errors.CheckViolation as error:
-                # The row's day got its own partition while this waited for the default one, and is there next time.
-                if attempt == self.ATTEMPTS:
-                    raise _refusal(error) from None
-            except psycopg.Error as error:
-                raise _refusal(error) from None
+    def _begin(self) -> _Flush | None:
+        copier = next((copier for copier in self._copiers if copier.is_idle), None)
+        if copier is None:
+            return None
+        flush = self._filling = _Flush(copier)
+        copier.begin(partial(self._on_ready, flush), partial(self._on_end, flush))
+        return flush
 
+    def _on_ready(self, flush: _Flush) -> None:
+        flush.copier.add(COPY_HEADER)
+        self._fill()
+        self._check_soon(flush)
 
-def _wake(submissions: "Sequence[Submission[Any]]") -> None:
-    by_wake: dict[Callable[[list[Submission[Any]]], None], list[Submission[Any]]] = {}
-    for submission in submissions:
-        by_wake.setdefault(submission.wake, []).append(submission)
-    for wake, group in by_wake.items():
-        wake(group)
+    def _check_soon(self, flush: _Flush) -> None:
+        """Decide whether to commit after this turn of the event loop, which may bring more batches."""
+        if not flush.is_check_due:
+            flush.is_check_due = True
+            self._loop.call_soon(self._check, flush)
 
+    def _check_at(self, flush: _Flush, age_s: float) -> None:
+        if flush.checked_at_age_s < age_s:
+            flush.checked_at_age_s = age_s
+            self._loop.call_later(age_s - flush.age_s, self._check_soon, flush)
 
-def _refusal(error: psycopg.Error) -> BatchRefusedError:
-    # The error's full text quotes values of the rows.
-    return BatchRefusedError(f"Postgres refused: {error.diag.message_primary}")
+    def _check(self, flush: _Flush) -> None:
+        flush.is_check_due = False
+        if flush is not self._filling or not flush.copier.is_filling:
+            return
+        age_s = flush.age_s + self.CLOCK_TOLERANCE_S
+        if self._committing and age_s < self.MAX_WAIT_S:
+            self._check_at(flush, self.MAX_WAIT_S)
+            return
+        if flush.size_bytes < self.MAX_FLUSH_BYTES and age_s < self.MAX_FLUSH_AGE_S:
+            if len(flush.submissions) > flush.seen:
+                flush.seen = len(flush.submissions)
+                self._check_soon(flush)
+                return
+            if len(flush.submissions) < self._expected:
+                self._check_at(flush, self.MAX_FLUSH_AGE_S)
+                return
+        self._filling = None
+        self._committing.add(flush)
+        flush.copier.add(COPY_TRAILER)
+        flush.copier.end()
+        self._fill()
+
+    def _on_end(self, flush: _Flush, error: psycopg.Error | None) -> None:
+        self._committing.discard(flush)
+        if self._filling is flush:
+            self._filling = None
+        if error is None:
+            for submission in flush.submissions:
+                self._settle(submission, None)
+        elif isinstance(error, psycopg.OperationalError):
+            backend_pid = flush.copier.backend_pid if flush.copier.is_in_doubt else 0
+            self._rescuer.take_unanswered(flush.submissions, backend_pid, error)
+            self._rescuer.take(self._queue)
+            self._queue.clear()
+        else:
+            self._rescuer.take(flush.submissions)
+        self._fill()
+        following = self._filling
+        # Whoever was answered now may send again at once; a lone sender has nobody to wait for.
+        self._expected = len(flush.submissions) + (len(following.submissions) if following else 0)
+        if following is not None:
+            self._check_soon(following)
+
+    def _settle(self, submission: Submission, error: StorageError | None) -> None:
+        if not submission.is_settled:
+            self._pending_bytes -= len(submission.batch.data)
+            submission.settle(error)

@@ -80,7 +80,7 @@ def describe_default(name: str) -> str:
     """Return a setting's default for people: "" when there is none, words where it depends on the machine."""
     field = Settings.model_fields[name]
     if name in ("http_workers", "grpc_workers"):
-        return "half of the processors"
+        return "half of the processors, 2 to 8"
     if field.default is PydanticUndefined:
         return str(field.get_default(call_default_factory=True))
     return "" if field.default is None else str(field.default)

@@ -15,8 +15,12 @@ ALLOWED = {
     "server": {
         "server", "storage", "seestack", "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec",
         "platformdirs", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich",
+        "uvloop",
     },
-    "http_bridge": {"http_bridge", "server", "storage", "flask", "flask_swagger_ui", "granian", "msgspec", "werkzeug"},
+    "http_bridge": {
+        "http_bridge", "server", "storage", "flask", "flask_swagger_ui", "greenlet", "httptools", "msgspec", "uvloop",
+        "werkzeug",
+    },
 }  # fmt: skip
 OURS = {*ALLOWED, "seestack", "tests", "bench"}
 

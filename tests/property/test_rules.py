@@ -45,7 +45,7 @@ def test_timestamp_columns_are_accepted_only_when_every_value_is_right(column: l
 def test_usual_columns_are_accepted_at_a_glance(name: str) -> None:
     usual: dict[str, list[Any]] = {
         "direction": ["inbound", "outbound"],
-        "method": ["GET", "post"],
+        "method": ["GET", "DELETE"],
         "statusCode": [0, 200],
         "timestamp": [0, 1],
         "userId": [None, "a"],

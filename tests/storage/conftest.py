@@ -10,13 +10,15 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
 
-from storage.database import connect, open_pool
+from storage.copier import Copier
+from storage.database import connect
 from storage.embedded import EmbeddedServer
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions
-from storage.writer import EventWriter
+from tests.storage.database_door import DatabaseDoor
+from tests.storage.event_loop import EventLoop
+from tests.storage.submitting import Writer, open_writer
 
 
 @pytest.fixture(scope="session")
@@ -51,20 +53,30 @@ def connection(migrated_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.fixture
-def pool(migrated_url: str) -> Iterator[ConnectionPool]:
-    """A pool as a server's worker process has it."""
-    pool = open_pool(migrated_url, size=EventWriter.FLUSHERS + 2, name="tests")
-    yield pool
-    pool.close()
+@pytest.fixture(autouse=True)
+def _slow_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests hold the server up, and what is never answered must fail them."""
+    monkeypatch.setattr(Copier, "ANSWER_TIMEOUT_S", 3_600.0)
 
 
 @pytest.fixture
-def writer(pool: ConnectionPool) -> Iterator[EventWriter]:
+def loop() -> Iterator[EventLoop]:
+    """An event loop of this test's own."""
+    with EventLoop() as loop:
+        yield loop
+
+
+@pytest.fixture
+def door(migrated_url: str, data_folder: Path) -> DatabaseDoor:
+    """A way to the migrated database that can be shut."""
+    return DatabaseDoor(migrated_url, data_folder)
+
+
+@pytest.fixture
+def writer(loop: EventLoop, migrated_url: str) -> Iterator[Writer]:
     """A writer into the migrated database."""
-    writer = EventWriter(pool)
-    yield writer
-    writer.close(timeout_s=10)
+    with open_writer(loop, migrated_url) as writer:
+        yield writer
 
 
 @pytest.fixture(scope="session")

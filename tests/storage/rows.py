@@ -1,6 +1,5 @@
 """Batches for the writer, and the rows that came of them."""
 
-import dataclasses
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +35,7 @@ def make_columns(count: int = 1, **changes: Any) -> HttpRequestColumns:
         error_fingerprint=[None] * count,
         timestamp_us=[now] * count,
     )
-    return dataclasses.replace(columns, **{name: [value] * count for name, value in changes.items()})
+    return columns._replace(**{name: [value] * count for name, value in changes.items()})
 
 
 def encoded(count: int = 1, **changes: Any) -> EncodedBatch:
@@ -65,6 +64,17 @@ def count_rows(connection: psycopg.Connection) -> int:
     row = connection.execute("SELECT count(*) FROM http_requests").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def rows_by_transaction(connection: psycopg.Connection, condition: str = "true") -> list[int]:
+    """Return how many rows each transaction stored of those that meet a condition."""
+    query = f"SELECT count(*) FROM http_requests WHERE {condition} GROUP BY xmin::text"
+    return [count for (count,) in connection.execute(query.encode()).fetchall()]
+
+
+def count_transactions(connection: psycopg.Connection) -> int:
+    """Return the number of transactions that stored rows."""
+    return len(rows_by_transaction(connection))
 
 
 def insert_row(connection: psycopg.Connection, moment: datetime | str) -> UUID:

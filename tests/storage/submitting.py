@@ -1,34 +1,68 @@
-"""Submitting batches to a writer and waiting for what becomes of them."""
+"""Submitting batches to a writer from outside its event loop, and waiting for what becomes of them."""
 
+import asyncio
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TypeAlias
 
-from storage.errors import StorageError
 from storage.http_requests import EncodedBatch
-from storage.writer import EventWriter, Submission
+from storage.writer import EventWriter
+from tests.storage.event_loop import EventLoop
 
 Stored: TypeAlias = "Future[int]"
 
 
-def submit(writer: EventWriter, batch: EncodedBatch) -> Stored:
-    """Queue a batch and return a future of the number of rows stored, durable once it is done."""
-    stored: Stored = Future()
-    writer.submit(batch, stored, resolve)
+class Writer:
+    """An EventWriter on an event loop, for use in other threads."""
+
+    def __init__(self, loop: EventLoop, url: str) -> None:
+        self.loop = loop
+        self.events = loop.call(lambda: EventWriter(url, name="tests"))
+
+    def close(self, timeout_s: float) -> None:
+        """Close the writer and return when that is done."""
+        self.loop.run(self.events.close(timeout_s))
+
+
+@contextmanager
+def open_writer(loop: EventLoop, url: str) -> Iterator[Writer]:
+    """Make a writer, and close it at the end."""
+    writer = Writer(loop, url)
+    try:
+        yield writer
+    finally:
+        writer.close(timeout_s=10)
+
+
+def submit(writer: Writer, batch: EncodedBatch) -> Stored:
+    """Submit a batch and return a future of the number of rows stored, durable once it is done."""
+    (stored,) = submit_together(writer, [batch])
     return stored
 
 
-def submit_withdrawn(writer: EventWriter, batch: EncodedBatch) -> None:
-    """Queue a batch and take it back."""
-    stored: Stored = Future()
-    writer.submit(batch, stored, resolve).is_withdrawn = True
+def submit_together(writer: Writer, batches: Sequence[EncodedBatch]) -> list[Stored]:
+    """Submit batches in one turn of the event loop."""
+    return writer.loop.call(lambda: submit_on_loop(writer, batches))
 
 
-def resolve(submissions: "list[Submission[Stored]]") -> None:
-    """Finish the futures of what was flushed."""
-    for submission in submissions:
-        try:
-            rows = submission.rows_stored()
-        except StorageError as error:
-            submission.waiter.set_exception(error)
-        else:
-            submission.waiter.set_result(rows)
+def submit_on_loop(writer: Writer, batches: Sequence[EncodedBatch]) -> list[Stored]:
+    """Submit batches; to be called on the writer's event loop."""
+    return [writer.loop.start(writer.events.submit(batch).stored()) for batch in batches]
+
+
+def withdraw(writer: Writer, stored: Stored) -> None:
+    """Give up waiting for a batch, as a submitter does that is cancelled."""
+    assert stored.cancel()
+    writer.loop.call(lambda: None)  # by then the loop has cancelled it
+
+
+def submit_withdrawn(writer: Writer, batch: EncodedBatch) -> None:
+    """Submit a batch and take it back."""
+
+    async def submit_and_withdraw() -> None:
+        waiting = asyncio.create_task(writer.events.submit(batch).stored())
+        await asyncio.sleep(0)  # a task that never ran would not notice
+        waiting.cancel()
+
+    writer.loop.run(submit_and_withdraw())

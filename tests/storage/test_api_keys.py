@@ -1,7 +1,9 @@
 """The rows of API keys."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -19,8 +21,12 @@ from storage.api_keys import (
     rotate_key,
     touch_keys,
 )
+from storage.database import connect_async
 from storage.errors import KeyRevokedError, NotFoundError
 from storage.projects import create_project
+from tests.storage.event_loop import EventLoop
+
+Ask = Callable[..., Any]
 
 MOMENT = datetime(2026, 3, 31, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -29,6 +35,14 @@ MICROSECOND = timedelta(microseconds=1)
 @pytest.fixture
 def project_id(connection: psycopg.Connection) -> UUID:
     return create_project(connection, "shop").id
+
+
+@pytest.fixture
+def ask(loop: EventLoop, migrated_url: str) -> Iterator[Ask]:
+    """Returns what a coroutine function gives for a connection on an event loop, and further arguments."""
+    connection = loop.run(connect_async(migrated_url, name="tests"))
+    yield lambda action, *arguments: loop.run(action(connection, *arguments))
+    loop.run(connection.close())
 
 
 def key_with(expires_at: datetime | None = None, revoked_at: datetime | None = None) -> ApiKey:
@@ -123,14 +137,16 @@ def test_a_revoked_key_is_invalid_and_keeps_the_first_moment(connection: psycopg
     assert find_key(connection, str(bystander.id)) == bystander
 
 
-def test_rotation_lets_the_old_key_expire_within_the_overlap(connection: psycopg.Connection, project_id: UUID) -> None:
+def test_rotation_lets_the_old_key_expire_within_the_overlap(
+    connection: psycopg.Connection, ask: Ask, project_id: UUID
+) -> None:
     old, _ = create_key(connection, project_id, "default")
     new, raw_key = rotate_key(connection, old, timedelta(hours=2))
     old = find_key(connection, str(old.id))
     assert 7_100 < seconds_from_now(old.expires_at) <= 7_200
     assert old.is_valid(datetime.now(UTC))
     assert (new.project_id, new.name, new.expires_at) == (project_id, "default", None)
-    assert lookup_keys(connection, [digest_of(raw_key)]) != {}
+    assert ask(lookup_keys, [digest_of(raw_key)]) != {}
     assert new.id != old.id
 
 
@@ -154,7 +170,9 @@ def test_a_revoked_key_gets_no_successor(connection: psycopg.Connection, project
     assert [other.id for other in list_keys(connection)] == [key.id]
 
 
-def test_lookup_gives_every_key_that_exists_by_its_digest(connection: psycopg.Connection, project_id: UUID) -> None:
+def test_lookup_gives_every_key_that_exists_by_its_digest(
+    connection: psycopg.Connection, ask: Ask, project_id: UUID
+) -> None:
     valid, valid_raw = create_key(connection, project_id, "valid")
     revoked, revoked_raw = create_key(connection, project_id, "revoked")
     expired, expired_raw = create_key(connection, project_id, "expired", timedelta(0))
@@ -162,7 +180,7 @@ def test_lookup_gives_every_key_that_exists_by_its_digest(connection: psycopg.Co
     revoke_key(connection, revoked)
 
     digests = [digest_of(raw_key) for raw_key in (valid_raw, revoked_raw, expired_raw, generate_raw_key())]
-    found = lookup_keys(connection, digests)
+    found = ask(lookup_keys, digests)
 
     assert {digest: key.id for digest, key in found.items()} == dict(
         zip(digests, (valid.id, revoked.id, expired.id), strict=False)
@@ -170,21 +188,21 @@ def test_lookup_gives_every_key_that_exists_by_its_digest(connection: psycopg.Co
     assert [key.is_valid(datetime.now(UTC)) for key in found.values()].count(True) == 1
     assert found[digests[1]].revoked_at is not None
     assert found[digests[2]].expires_at == expired.expires_at
-    assert lookup_keys(connection, []) == {}
+    assert ask(lookup_keys, []) == {}
 
 
-def test_a_use_is_noted_once_in_thirty_seconds(connection: psycopg.Connection, project_id: UUID) -> None:
+def test_a_use_is_noted_once_in_thirty_seconds(connection: psycopg.Connection, ask: Ask, project_id: UUID) -> None:
     key, _ = create_key(connection, project_id, "used")
     unused, _ = create_key(connection, project_id, "unused")
 
-    touch_keys(connection, [key.id])
+    ask(touch_keys, [key.id])
     first_use = find_key(connection, str(key.id)).last_used_at
     assert abs(seconds_from_now(first_use)) < 30
-    touch_keys(connection, {key.id, uuid4()})
+    ask(touch_keys, {key.id, uuid4()})
     assert find_key(connection, str(key.id)).last_used_at == first_use
 
     connection.execute("UPDATE api_keys SET last_used_at = now() - interval '31 seconds' WHERE id = %s", (key.id,))
-    touch_keys(connection, [key.id])
+    ask(touch_keys, [key.id])
     assert abs(seconds_from_now(find_key(connection, str(key.id)).last_used_at)) < 30
     assert find_key(connection, str(unused.id)).last_used_at is None
 

@@ -1,38 +1,62 @@
 """Connections, pools, and whether a batch could be stored now."""
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool
 
-from storage.api_keys import create_key, list_keys
-from storage.database import check_ready, connect, open_pool
+from storage.api_keys import create_key, digest_of, lookup_keys
+from storage.database import check_ready, connect, open_pool, run
 from storage.errors import StorageUnavailableError
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions
 from storage.projects import create_project
-from storage.writer import EventWriter
+from tests.storage.database_door import DatabaseDoor
 from tests.storage.defaults import set_default
-from tests.storage.rows import encoded
-from tests.storage.submitting import submit
-from tests.storage.waiting import terminate_pool_backends
+from tests.storage.event_loop import EventLoop
+from tests.storage.waiting import terminate_backends, wait_until
+
+Result = TypeVar("Result")
 
 
-def pool_to(url: str) -> "closing[ConnectionPool]":
-    return closing(open_pool(url, size=2, name="own"))
+class Pool:
+    """A pool as a worker process has it, used from outside its event loop."""
 
+    def __init__(self, loop: EventLoop, url: str) -> None:
+        self._loop = loop
+        self._pool = loop.call(lambda: open_pool(url, size=2, name="tests"))
 
-def setting(pool: ConnectionPool, name: str) -> str:
-    with pool.connection() as connection:
-        row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
-    assert row is not None
-    return str(row[0])
+    def __enter__(self) -> Self:
+        self._loop.run(self._pool.open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.run(self._pool.close())
+
+    def check_ready(self, timeout_s: float = 20.0) -> None:
+        self._loop.run(check_ready(self._pool, timeout_s))
+
+    def run(self, action: Callable[[psycopg.AsyncConnection], Awaitable[Result]]) -> Result:
+        return self._loop.run(run(self._pool, action, 20.0))
+
+    def setting(self, name: str) -> str:
+        """Return a setting that is in effect in the pool's connections."""
+
+        async def show(connection: psycopg.AsyncConnection) -> str:
+            row = await (await connection.execute("SELECT current_setting(%s)", (name,))).fetchone()
+            assert row is not None
+            return str(row[0])
+
+        return self.run(show)
 
 
 @pytest.fixture
@@ -48,74 +72,98 @@ def weak_role(postgres_url: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("default", "effective"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_write", "remote_write")]
 )
-def test_commits_of_a_pool_wait_for_the_disk(database_url: str, default: str, effective: str) -> None:
+def test_commits_of_a_pool_wait_for_the_disk(loop: EventLoop, database_url: str, default: str, effective: str) -> None:
     set_default(database_url, "synchronous_commit", default)
-    with pool_to(database_url) as pool:
-        assert setting(pool, "synchronous_commit") == effective
-        assert setting(pool, "synchronous_commit") == effective
+    with Pool(loop, database_url) as pool:
+        assert pool.setting("synchronous_commit") == effective
+        assert pool.setting("synchronous_commit") == effective
 
 
-def test_commits_stay_durable_after_a_rolled_back_transaction(database_url: str) -> None:
+def test_commits_stay_durable_after_a_rolled_back_transaction(loop: EventLoop, database_url: str) -> None:
+    async def roll_back(connection: psycopg.AsyncConnection) -> None:
+        async with connection.transaction(force_rollback=True):
+            await connection.execute("SELECT 1")
+
     set_default(database_url, "synchronous_commit", "off")
-    with pool_to(database_url) as pool:
-        with pool.connection() as connection, connection.transaction(force_rollback=True):
-            connection.execute("SELECT 1")
-        assert setting(pool, "synchronous_commit") == "on"
+    with Pool(loop, database_url) as pool:
+        pool.run(roll_back)
+        assert pool.setting("synchronous_commit") == "on"
 
 
-def test_connections_name_themselves(database_url: str) -> None:
-    with pool_to(database_url) as pool:
-        assert setting(pool, "application_name") == "seestack-ingest own"
+def test_connections_name_themselves(loop: EventLoop, database_url: str) -> None:
+    with Pool(loop, database_url) as pool:
+        assert pool.setting("application_name") == "seestack-ingest tests"
     with connect(database_url) as connection:
         assert connection.execute("SHOW application_name").fetchone() == ("seestack-ingest",)
         assert connection.autocommit
 
 
-def test_a_database_with_another_date_style_and_time_zone_can_be_used(database_url: str) -> None:
+def test_a_database_with_another_date_style_and_time_zone_can_be_used(loop: EventLoop, database_url: str) -> None:
     set_default(database_url, "datestyle", "SQL, DMY")
     set_default(database_url, "timezone", "Asia/Kolkata")
     with connect(database_url) as connection:
         migrate(connection)
         assert len(ensure_partitions(connection, datetime.now(UTC).date())) == 15
-        key, _ = create_key(connection, create_project(connection, "shop").id, "default")
-    with pool_to(database_url) as pool, pool.connection() as pooled:
-        assert list_keys(pooled) == [key]
+        key, raw_key = create_key(connection, create_project(connection, "shop").id, "default")
+    digest = digest_of(raw_key)
+    with Pool(loop, database_url) as pool:
+        found = pool.run(partial(lookup_keys, digests=[digest]))
+    assert (found[digest].id, found[digest].created_at) == (key.id, key.created_at)
 
 
-def test_a_database_that_can_store_is_ready(pool: ConnectionPool) -> None:
-    check_ready(pool)
+def test_a_database_that_can_store_is_ready(loop: EventLoop, migrated_url: str) -> None:
+    with Pool(loop, migrated_url) as pool:
+        pool.check_ready()
 
 
 def test_a_database_is_ready_again_after_its_connections_were_lost(
-    connection: psycopg.Connection, pool: ConnectionPool, writer: EventWriter
+    loop: EventLoop, connection: psycopg.Connection, migrated_url: str
 ) -> None:
-    assert submit(writer, encoded()).result(20) == 1
-    check_ready(pool)
-    assert terminate_pool_backends(connection) > 0
-    check_ready(pool)
+    with Pool(loop, migrated_url) as pool:
+        pool.check_ready()
+        assert terminate_backends(connection) > 0
+        pool.check_ready()
 
 
-def test_a_database_without_the_table_is_not_ready(database_url: str) -> None:
-    with pool_to(database_url) as pool, pytest.raises(StorageUnavailableError, match="http_requests"):
-        check_ready(pool)
+def test_a_database_without_the_table_is_not_ready(loop: EventLoop, database_url: str) -> None:
+    with Pool(loop, database_url) as pool, pytest.raises(StorageUnavailableError, match="http_requests"):
+        pool.check_ready()
 
 
-def test_a_read_only_database_is_not_ready(migrated_url: str) -> None:
+def test_a_read_only_database_is_not_ready(loop: EventLoop, migrated_url: str) -> None:
     set_default(migrated_url, "default_transaction_read_only", "on")
-    with pool_to(migrated_url) as pool, pytest.raises(StorageUnavailableError, match="read-only"):
-        check_ready(pool)
+    with Pool(loop, migrated_url) as pool, pytest.raises(StorageUnavailableError, match="read-only"):
+        pool.check_ready()
 
 
-def test_a_database_that_lets_this_role_not_insert_is_not_ready(migrated_url: str, weak_role: str) -> None:
-    with pool_to(make_conninfo(migrated_url, user=weak_role)) as pool, pytest.raises(StorageUnavailableError):
-        check_ready(pool)
+def test_a_database_that_lets_this_role_not_insert_is_not_ready(
+    loop: EventLoop, migrated_url: str, weak_role: str
+) -> None:
+    with Pool(loop, make_conninfo(migrated_url, user=weak_role)) as pool, pytest.raises(StorageUnavailableError):
+        pool.check_ready()
 
 
-def test_a_database_that_cannot_be_reached_is_not_ready(data_folder: Path) -> None:
-    with pool_to(f"postgresql:///none?host={data_folder}") as pool:
+def test_a_database_that_cannot_be_reached_is_not_ready(loop: EventLoop, data_folder: Path) -> None:
+    with Pool(loop, f"postgresql:///none?host={data_folder}") as pool:
         with pytest.raises(StorageUnavailableError, match="cannot be reached") as raised:
-            check_ready(pool, timeout_s=0.2)
+            pool.check_ready(timeout_s=0.2)
         assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_pool_made_while_the_database_is_away_works_once_it_is_there(loop: EventLoop, door: DatabaseDoor) -> None:
+    door.shut()
+    with Pool(loop, door.url) as pool:
+        assert not is_ready(pool)
+        door.open()
+        wait_until(lambda: is_ready(pool))
+
+
+def is_ready(pool: Pool) -> bool:
+    try:
+        pool.check_ready(timeout_s=0.5)
+    except StorageUnavailableError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import struct
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import RFC_4122, UUID, uuid4
@@ -11,9 +10,8 @@ import psycopg
 import pytest
 
 from storage.http_requests import HttpRequestColumns, encode_batch
-from storage.writer import EventWriter
 from tests.storage.rows import encoded, make_columns, microseconds, rows_by_id
-from tests.storage.submitting import submit
+from tests.storage.submitting import Writer, submit
 
 MAX_INT64 = 2**63 - 1
 TEXTS = [
@@ -45,14 +43,14 @@ MOMENTS = [
 ]
 
 
-def store(connection: psycopg.Connection, writer: EventWriter, columns: HttpRequestColumns) -> list[dict[str, Any]]:
+def store(connection: psycopg.Connection, writer: Writer, columns: HttpRequestColumns) -> list[dict[str, Any]]:
     batch = encode_batch(uuid4(), columns)
     assert batch.rows == len(columns.trace_id)
     assert submit(writer, batch).result(20) == batch.rows
     return rows_by_id(connection)
 
 
-def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, writer: Writer) -> None:
     project_id = uuid4()
     columns = HttpRequestColumns(
         trace_id=["trace-1", "trace-2"],
@@ -108,23 +106,23 @@ def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, wr
 
 
 @pytest.mark.parametrize("column", ["trace_id", "method", "host", "path", "user_id", "error_fingerprint"])
-def test_text_is_kept_exactly(connection: psycopg.Connection, writer: EventWriter, column: str) -> None:
+def test_text_is_kept_exactly(connection: psycopg.Connection, writer: Writer, column: str) -> None:
     texts = [text[:2_000] for text in TEXTS] if column == "trace_id" else TEXTS
     change: dict[str, Any] = {column: texts}
-    rows = store(connection, writer, replace(make_columns(len(texts)), **change))
+    rows = store(connection, writer, make_columns(len(texts))._replace(**change))
     assert [row[column] for row in rows] == texts
 
 
-def test_absent_and_empty_text_are_told_apart(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_absent_and_empty_text_are_told_apart(connection: psycopg.Connection, writer: Writer) -> None:
     values = ["", None, "a", None, "", "NULL", "\\N"]
-    columns = replace(make_columns(len(values)), user_id=values, error_fingerprint=values)
+    columns = make_columns(len(values))._replace(user_id=values, error_fingerprint=values)
     rows = store(connection, writer, columns)
     assert [row["user_id"] for row in rows] == values
     assert [row["error_fingerprint"] for row in rows] == values
 
 
 @pytest.mark.parametrize("column", ["duration_ms", "request_size", "response_size"])
-def test_integers_are_kept_up_to_the_largest(connection: psycopg.Connection, writer: EventWriter, column: str) -> None:
+def test_integers_are_kept_up_to_the_largest(connection: psycopg.Connection, writer: Writer, column: str) -> None:
     (row,) = store(connection, writer, make_columns(**{column: MAX_INT64}))
     values = {name: row[name] for name in ("duration_ms", "request_size", "response_size")}
     assert values == {"duration_ms": 42, "request_size": 0, "response_size": 512} | {column: MAX_INT64}
@@ -135,7 +133,7 @@ def test_an_integer_that_a_column_cannot_hold_is_refused_before_it_is_queued() -
         encoded(duration_ms=MAX_INT64 + 1)
 
 
-def test_status_codes_are_kept_from_0_to_599(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_status_codes_are_kept_from_0_to_599(connection: psycopg.Connection, writer: Writer) -> None:
     codes = [0, 100, 200, 404, 599]
     for code in codes:
         assert submit(writer, encoded(status_code=code)).result(20) == 1
@@ -143,14 +141,14 @@ def test_status_codes_are_kept_from_0_to_599(connection: psycopg.Connection, wri
 
 
 def test_timestamps_are_kept_to_the_microsecond_from_year_1_to_9999(
-    connection: psycopg.Connection, writer: EventWriter
+    connection: psycopg.Connection, writer: Writer
 ) -> None:
-    columns = replace(make_columns(len(MOMENTS)), timestamp_us=list(map(microseconds, MOMENTS)))
+    columns = make_columns(len(MOMENTS))._replace(timestamp_us=list(map(microseconds, MOMENTS)))
     rows = store(connection, writer, columns)
     assert [row["timestamp"] for row in rows] == MOMENTS
 
 
-def test_received_at_is_the_moment_of_encoding(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_received_at_is_the_moment_of_encoding(connection: psycopg.Connection, writer: Writer) -> None:
     before = datetime.now(UTC)
     rows = store(connection, writer, make_columns(5, timestamp_us=0))
     after = datetime.now(UTC)
@@ -159,7 +157,7 @@ def test_received_at_is_the_moment_of_encoding(connection: psycopg.Connection, w
     assert before - timedelta(milliseconds=1) <= moments.pop() <= after
 
 
-def test_ids_are_unique_ascending_uuids_of_version_7(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_ids_are_unique_ascending_uuids_of_version_7(connection: psycopg.Connection, writer: Writer) -> None:
     before_ms = time.time_ns() // 1_000_000
     columns = make_columns(100)
     rows = store(connection, writer, columns)

@@ -9,10 +9,9 @@ import pytest
 
 from storage.database import connect
 from storage.partitions import ensure_partitions, partition_name
-from storage.writer import EventWriter
 from tests.storage.rows import count_rows, encoded, microseconds, rows_by_id, table_of
-from tests.storage.submitting import submit
-from tests.storage.waiting import count_waiting, in_background, transaction_holding, wait_until
+from tests.storage.submitting import Writer, submit, submit_together
+from tests.storage.waiting import count_waiting, in_background, transaction_holding, wait_until, wait_until_filling
 
 TODAY = datetime.now(UTC).date()
 NEW_DAY = TODAY + timedelta(days=8)
@@ -26,6 +25,13 @@ CREATE TRIGGER gate BEFORE DELETE ON http_requests_ahead EXECUTE FUNCTION pass_g
 """
 
 
+_ADD_GATE_OF_TODAY = f"""
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END';
+CREATE TRIGGER gate BEFORE INSERT ON {partition_name(TODAY)} FOR EACH ROW EXECUTE FUNCTION pass_gate();
+"""
+
+
 def noon(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
 
@@ -33,6 +39,12 @@ def noon(day: date) -> datetime:
 def ensure_tomorrows(url: str) -> list[str]:
     with connect(url) as connection:
         return ensure_partitions(connection, TODAY + timedelta(days=1))
+
+
+def lock_ahead(url: str) -> None:
+    """Wait for the default partition as `VACUUM FULL` does: with all others behind."""
+    with psycopg.connect(url, options="-c lock_timeout=25s") as connection:
+        connection.execute("LOCK TABLE http_requests_ahead IN ACCESS EXCLUSIVE MODE")
 
 
 @pytest.fixture
@@ -63,7 +75,7 @@ def test_the_lock_timeout_ends_with_the_transaction(connection: psycopg.Connecti
 
 
 def test_a_row_written_while_its_partition_is_attached_is_stored_in_it(
-    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: EventWriter
+    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: Writer
 ) -> None:
     with in_background(lambda: ensure_tomorrows(migrated_url)) as made:
         wait_until(lambda: count_waiting(connection) == 1)
@@ -92,8 +104,26 @@ def test_a_reader_beside_an_attach_is_not_cut_off(
     assert counted.result() == 0
 
 
+def test_a_lock_asked_for_between_two_flushes_stops_neither(
+    connection: psycopg.Connection, migrated_url: str, writer: Writer
+) -> None:
+    """The flush being filled holds a partition that somebody else waits for, and the one being committed, for them."""
+    today, ahead = microseconds(noon(TODAY)), microseconds(noon(NEW_DAY))
+    connection.execute(_ADD_GATE_OF_TODAY.encode())
+    with transaction_holding(migrated_url, f"SELECT pg_advisory_xact_lock({GATE})") as open_gate:
+        committing = submit_together(writer, [encoded(timestamp_us=moment) for moment in (today, ahead)])
+        wait_until(lambda: count_waiting(connection, "advisory") == 1)
+        filling = submit_together(writer, [encoded(timestamp_us=ahead, path="x" * 20_000) for _ in range(2)])
+        wait_until_filling(connection)
+        with in_background(lambda: lock_ahead(migrated_url)) as locked:
+            wait_until(lambda: count_waiting(connection, "relation") == 1)
+            open_gate()
+            assert [stored.result(20) for stored in [*committing, *filling]] == [1] * 4
+    assert locked.exception() is None
+
+
 def test_rows_of_days_with_a_partition_are_written_while_another_is_attached(
-    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: EventWriter
+    connection: psycopg.Connection, gate: psycopg.Connection, migrated_url: str, writer: Writer
 ) -> None:
     with in_background(lambda: ensure_tomorrows(migrated_url)):
         wait_until(lambda: count_waiting(connection) == 1)

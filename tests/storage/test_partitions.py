@@ -9,10 +9,9 @@ import pytest
 from storage.database import connect
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions, partition_name
-from storage.writer import EventWriter
 from tests.storage.defaults import set_default
 from tests.storage.rows import EPOCH, count_rows, encoded, insert_row, microseconds, rows_by_id, table_of
-from tests.storage.submitting import submit
+from tests.storage.submitting import Writer, submit
 from tests.storage.waiting import run_at_once
 
 TODAY = datetime.now(UTC).date()
@@ -102,7 +101,7 @@ def test_a_row_lands_in_the_partition_of_its_day(connection: psycopg.Connection)
     assert {day: table_of(connection, insert_row(connection, noon(day))) for day in expected} == expected
 
 
-def test_thousands_of_invented_dates_make_no_partition(connection: psycopg.Connection, writer: EventWriter) -> None:
+def test_thousands_of_invented_dates_make_no_partition(connection: psycopg.Connection, writer: Writer) -> None:
     before = children(connection)
     first_us = microseconds(datetime(1, 1, 1, tzinfo=UTC))
     dates_us = [first_us + number * 1_800 * 86_400_000_000 for number in range(2_000)]

@@ -3,15 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from threading import Barrier, Thread
 from typing import TypeVar
 
 import psycopg
 
-from storage.writer import EventWriter
 from tests.storage.rows import encoded
-from tests.storage.submitting import Stored, submit
+from tests.storage.submitting import Stored, Writer, submit
 
 Result = TypeVar("Result")
 
@@ -19,11 +18,23 @@ TIMEOUT_S = 20.0
 
 _WAITING = """
 SELECT count(*) FROM pg_locks
- WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ WHERE NOT granted AND locktype LIKE %s AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_TERMINATE = """
-SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+_BACKENDS = """
+SELECT pid FROM pg_stat_activity
  WHERE datname = current_database() AND application_name = 'seestack-ingest tests'
+   AND (%(stage)s = 'any'
+        OR %(stage)s = 'idle' AND state = 'idle'
+        OR %(stage)s = 'held up' AND state = 'active' AND wait_event_type = 'Lock'
+        OR %(stage)s = 'filling' AND state = 'active' AND wait_event = 'ClientRead')
+"""
+_TERMINATE = "SELECT pg_terminate_backend(%s, 10000)"
+
+_GATE = 42
+_ADD_GATE = f"""
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock_shared({_GATE}); RETURN NEW; END';
+CREATE TRIGGER gate {{moment}} INSERT ON http_requests FOR EACH {{unit}} EXECUTE FUNCTION pass_gate();
 """
 
 
@@ -35,43 +46,85 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def count_waiting(connection: psycopg.Connection) -> int:
-    """Return how many locks are waited for in the database of the connection."""
-    row = connection.execute(_WAITING).fetchone()
+def count_waiting(connection: psycopg.Connection, kind: str = "%") -> int:
+    """Return how many locks are waited for in the database of the connection: all, or those of a kind."""
+    row = connection.execute(_WAITING, (kind,)).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def terminate_pool_backends(connection: psycopg.Connection) -> int:
-    """End the server's side of every connection of the tests' pool, and return how many there were."""
-    return len(connection.execute(_TERMINATE).fetchall())
+def backends(connection: psycopg.Connection, stage: str = "any") -> list[int]:
+    """Return the server's processes behind the connections of the tests' writers and pools.
+
+    `stage` chooses those that are "idle", "held up" by a lock, or "filling": reading the rows of a COPY.
+    """
+    return [pid for (pid,) in connection.execute(_BACKENDS, {"stage": stage}).fetchall()]
+
+
+def terminate_backends(connection: psycopg.Connection, stage: str = "any") -> int:
+    """End the server's side of such connections, and return how many there were."""
+    pids = backends(connection, stage)
+    for pid in pids:
+        connection.execute(_TERMINATE, (pid,))
+    return len(pids)
 
 
 @contextmanager
-def transaction_holding(url: str, statement: str) -> Iterator[None]:
-    """Keep a transaction open in which `statement` was executed, and roll it back at the end."""
+def transaction_holding(url: str, statement: str) -> Iterator[Callable[[], None]]:
+    """Keep a transaction open in which `statement` was executed, until the end or a call of what is yielded."""
     with psycopg.connect(url) as connection:
         connection.execute(statement.encode())
-        yield
+        yield connection.rollback
         connection.rollback()
 
 
 @contextmanager
-def busy_flushers(
-    writer: EventWriter, connection: psycopg.Connection, url: str
-) -> Iterator[tuple[list[Stored], Callable[[], None]]]:
-    """Hold up every flusher of the writer with a batch each, so that what is submitted now is queued.
+def busy_writer(
+    writer: Writer, connection: psycopg.Connection, url: str
+) -> Iterator[tuple[Stored, Callable[[], None]]]:
+    """Hold up the writer with one batch before it takes rows, so that what is submitted now is queued.
 
-    Yields the futures of those batches, and a function that lets the flushers go on. At the end they are done.
+    Yields the future of that batch, and a function that lets the writer go on. At the end the batch is settled.
     """
-    busy: list[Stored] = []
-    with ExitStack() as stack:
-        stack.enter_context(transaction_holding(url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"))
-        for _ in range(EventWriter.FLUSHERS):
-            busy.append(submit(writer, encoded()))
-            wait_until(lambda: count_waiting(connection) == len(busy))
-        yield busy, stack.close
-    wait(busy, TIMEOUT_S)
+    with transaction_holding(url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE") as release:
+        busy = submit(writer, encoded())
+        wait_until(lambda: count_waiting(connection) == 1)
+        yield busy, release
+    wait([busy], TIMEOUT_S)
+
+
+@contextmanager
+def closed_gate(connection: psycopg.Connection, url: str, *, each_row: bool = False) -> Iterator[Callable[[], None]]:
+    """Hold up whoever stores rows, until the end or a call of what is yielded.
+
+    The server reads all rows first; with `each_row` it stops reading at the first.
+    """
+    moment, unit = ("BEFORE", "ROW") if each_row else ("AFTER", "STATEMENT")
+    connection.execute(_ADD_GATE.format(moment=moment, unit=unit).encode())
+    with transaction_holding(url, f"SELECT pg_advisory_xact_lock({_GATE})") as open_gate:
+        yield open_gate
+
+
+@contextmanager
+def committing_writer(
+    writer: Writer, connection: psycopg.Connection, url: str, *, each_row: bool = False
+) -> Iterator[tuple[Stored, Callable[[], None]]]:
+    """Hold up the writer in a commit, so that what is submitted now goes into a COPY that is filled until then.
+
+    Yields the future of the batch that is committed, and a function that lets every commit go on. At the end the batch
+    is settled.
+    """
+    writer.events.MAX_WAIT_S = 3600.0
+    with closed_gate(connection, url, each_row=each_row) as release:
+        committing = submit(writer, encoded())
+        wait_until(lambda: count_waiting(connection, "advisory") == 1)
+        yield committing, release
+    wait([committing], TIMEOUT_S)
+
+
+def wait_until_filling(connection: psycopg.Connection) -> None:
+    """Wait until the server reads the rows of a COPY, and has read all it was sent."""
+    wait_until(lambda: len(backends(connection, "filling")) == 1)
 
 
 def run_at_once(count: int, action: Callable[[], Result]) -> list[Result]:

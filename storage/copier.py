@@ -1,0 +1,249 @@
+"""A connection that does nothing but COPY, by libpq's own calls, on an event loop.
+
+Rows are handed over while the server already inserts those before them, so that only the commit is left to wait for.
+See the PostgreSQL manual, "libpq", "Asynchronous Command Processing" and "Functions Associated with the COPY Command".
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from enum import Enum, auto
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from storage.database import connect_async
+
+LOST = "the connection to the database is lost"
+SILENT = "the database does not answer"
+# SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. All others speak of the
+# database, which may take the same rows another time.
+_OF_ROWS = ("22", "23")
+
+
+class _State(Enum):
+    IDLE = auto()
+    OPENING = auto()  # the connection is being made
+    STARTING = auto()  # the server has the statement, and has not asked for rows yet
+    FILLING = auto()  # the server takes rows
+    ENDING = auto()  # the server commits
+
+
+class Copier:
+    """Executes `COPY ... FROM STDIN` time and again: `begin`, `add` as often as needed, `end`.
+
+    Its connection is opened when it is needed, and again when it was lost.
+    """
+
+    ANSWER_TIMEOUT_S = 5.0  # in which the server must take a statement, and commit it
+
+    def __init__(self, url: str, *, name: str, statement: str) -> None:
+        """`name` shows in the database's list of connections."""
+        self._url = url
+        self._name = name
+        self._statement = statement.encode()
+        self._loop = asyncio.get_running_loop()
+        self._state = _State.IDLE
+        self._link: _Link | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._result: PGresult | None = None
+        self._on_ready: Callable[[], None] = _ignore
+        self._on_end: Callable[[psycopg.Error | None], None] = _ignore
+        self._timer: asyncio.TimerHandle | None = None
+        # Whether the last copy may have been committed although it failed: the server may have had all of it.
+        self.is_in_doubt = False
+        # Process id of the backend that has, or had, the last copy.
+        self.backend_pid = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether a copy can be begun."""
+        return self._state is _State.IDLE
+
+    @property
+    def is_filling(self) -> bool:
+        """Tell whether rows can be added now."""
+        return self._state is _State.FILLING
+
+    def begin(self, on_ready: Callable[[], None], on_end: "Callable[[psycopg.Error | None], None]") -> None:
+        """Begin a copy in a transaction of its own; later `on_ready` is called once the server takes rows.
+
+        `on_end` is called when they are durable, or with the error that ended the copy: a DataError or IntegrityError
+        when the server refuses the rows, an OperationalError for whatever else, after which another connection is made.
+        """
+        assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
+        self._on_ready, self._on_end = on_ready, on_end
+        self.is_in_doubt = False
+        self._result = None
+        if self._link is None or self._link.is_lost:
+            self._disconnect()
+            self._state = _State.OPENING
+            self._opening = self._loop.create_task(self._open())
+        else:
+            self._start()
+
+    def add(self, data: bytes) -> None:
+        """Hand over rows, in the form that the statement asks for; only while filling."""
+        assert self._link is not None  # noqa: S101 - there is one while filling
+        try:
+            self._link.pgconn.put_copy_data(data)
+        except psycopg.OperationalError:
+            # What the server said before it went is still to be read, and then the copy ends.
+            self._loop.call_soon(self._link.receive)
+
+    def end(self) -> None:
+        """Have the rows committed; only while filling."""
+        assert self._link is not None  # noqa: S101 - there is one while filling
+        self._state = _State.ENDING
+        self._expect_answer()
+        self.is_in_doubt = True
+        try:
+            self._link.pgconn.put_copy_end()
+        except psycopg.OperationalError as error:
+            self._finish(error)
+            return
+        self._link.flush()
+
+    def poll(self) -> None:
+        """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
+        if self._state in (_State.STARTING, _State.ENDING) and self._link is not None:
+            self._link.receive()
+
+    def close(self) -> None:
+        """Close the connection, whatever it is doing."""
+        if self._opening is not None:
+            self._opening.cancel()
+        self._stop_timer()
+        self._disconnect()
+        self._state = _State.IDLE
+
+    async def _open(self) -> None:
+        try:
+            connection = await connect_async(self._url, name=self._name)
+        except psycopg.Error as error:
+            self._finish(error)
+            return
+        self.backend_pid = connection.pgconn.backend_pid
+        self._link = _Link(connection, self._advance)
+        self._start()
+
+    def _start(self) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self._state = _State.STARTING
+        self._expect_answer()
+        try:
+            self._link.pgconn.send_query(self._statement)
+        except psycopg.OperationalError as error:
+            self._finish(error)
+        else:
+            self._link.flush()
+
+    def _advance(self) -> None:
+        """Go on after something has come from the server, if only the end of the connection."""
+        assert self._link is not None  # noqa: S101 - it calls this
+        pgconn = self._link.pgconn
+        while self._state in (_State.STARTING, _State.ENDING) and not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                self._finish(_error_of(self._result))
+            elif result.status == ExecStatus.COPY_IN and self._state is _State.STARTING:
+                self._stop_timer()
+                self._state = _State.FILLING
+                self._on_ready()
+            else:
+                self._state = _State.ENDING
+                self._result = self._result or result
+                # What the server itself reports it has not committed; libpq's own complaints have no SQLSTATE.
+                self.is_in_doubt = self.is_in_doubt and result.error_field(DiagnosticField.SQLSTATE) is None
+        if self._link is not None and self._link.is_lost:
+            self._finish(psycopg.OperationalError(LOST))
+
+    def _expect_answer(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._finish, psycopg.OperationalError(SILENT))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, error: psycopg.Error | None) -> None:
+        self._stop_timer()
+        if isinstance(error, psycopg.OperationalError):
+            self._disconnect()
+        if self._state is not _State.IDLE:
+            self._state = _State.IDLE
+            self._on_end(error)
+
+    def _disconnect(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+class _Link:
+    """A libpq connection that is read from as soon as anything comes."""
+
+    def __init__(self, connection: psycopg.AsyncConnection, on_input: Callable[[], None]) -> None:
+        # It is kept because it would close the libpq connection when it is forgotten.
+        self._connection = connection
+        self.pgconn: PGconn = connection.pgconn
+        self.pgconn.nonblocking = 1
+        self._on_input = on_input
+        self._loop = asyncio.get_running_loop()
+        # libpq closes its descriptor when the connection is lost, while the event loop still looks at it.
+        self._descriptor = os.dup(self.pgconn.socket)
+        self._loop.add_reader(self._descriptor, self.receive)
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the server's end of the connection is gone, as far as is known."""
+        return self.pgconn.status != ConnStatus.OK
+
+    def flush(self) -> None:
+        """Hand what libpq has buffered to the system, now or as soon as there is room."""
+        if self._descriptor < 0:
+            return
+        self._loop.remove_writer(self._descriptor)
+        # What is read on the way wakes nobody, and a server that refuses rows does not wait for the last of them.
+        self._loop.call_soon(self.receive)
+        try:
+            if self.pgconn.flush():
+                self._loop.add_writer(self._descriptor, self.flush)
+        except psycopg.OperationalError:
+            # What the server said before it went is still to be read.
+            return
+
+    def receive(self) -> None:
+        """Take what has come."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            self._loop.remove_reader(self._descriptor)
+        self._on_input()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self.pgconn.finish()
+
+
+def _error_of(result: PGresult | None) -> psycopg.Error | None:
+    if result is None:
+        return psycopg.OperationalError(LOST)
+    if result.status == ExecStatus.COMMAND_OK:
+        return None
+    error = error_from_result(result)
+    return error if (error.sqlstate or "").startswith(_OF_ROWS) else psycopg.OperationalError(str(error))
+
+
+def _ignore(_: psycopg.Error | None = None) -> None:
+    """Stand in until there is somebody to tell."""

@@ -1,0 +1,69 @@
+"""Many senders at once, and whether what they were told is true."""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import psycopg
+
+from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.http_requests import encode_batch
+from tests.storage.rows import make_columns
+from tests.storage.submitting import Writer
+
+SENDERS = 16
+ROWS = 5
+PATHS = ("/v1/orders", "x" * 2_000, "x" * 20_000)
+REFUSED_OF = 40  # one batch in so many is refused
+
+
+class Load:
+    """Sends batches, each under a trace id of its own, between entry and exit."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.acknowledged: set[str] = set()
+        self.unavailable: set[str] = set()
+        self.refused: set[str] = set()
+        self._writer = writer
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._sending = self._writer.loop.start(self._send_at_once())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._sending.result(30)  # a batch that is never settled would be waited for in vain
+
+    def assert_stored(self, connection: psycopg.Connection) -> None:
+        """Check that acknowledged batches are stored once and refused ones are not, and none twice or in part."""
+        counts = "SELECT trace_id, count(*) FROM http_requests GROUP BY trace_id"
+        stored: dict[str, int] = dict(connection.execute(counts).fetchall())
+        assert self.acknowledged
+        assert set(stored.values()) <= {ROWS}
+        assert self.acknowledged <= stored.keys() <= self.acknowledged | self.unavailable
+
+    async def _send_at_once(self) -> None:
+        await asyncio.gather(*(self._send(number) for number in range(SENDERS)))
+
+    async def _send(self, number: int) -> None:
+        count = 0
+        while not self._stopped.is_set():
+            count += 1
+            trace, path = uuid4().hex, PATHS[(number + count) % len(PATHS)]
+            direction = "inbound" if (number + count) % REFUSED_OF else "sideways"
+            batch = encode_batch(uuid4(), make_columns(ROWS, trace_id=trace, path=path, direction=direction))
+            try:
+                assert await self._writer.events.submit(batch).stored() == ROWS
+            except StorageUnavailableError:
+                self.unavailable.add(trace)
+            except BatchRefusedError:
+                self.refused.add(trace)
+                assert direction == "sideways"
+            else:
+                self.acknowledged.add(trace)
+                assert direction == "inbound"
