@@ -212,7 +212,7 @@ def measure_memory(server: RunningServer, database: psycopg.Connection, batches:
         for protocol in ("HTTP", "gRPC") if connections else ():
             load_and_check(server, database, batches, protocol, connections)
         for name in ("http_bridge", "server.grpc_worker"):
-            peaks = [peak_memory_bytes(worker) for worker in server.workers() if worker.cmdline()[2] == name]
+            peaks = [peak_memory_bytes(worker) for worker in server.workers if worker.cmdline()[2] == name]
             memory[f"{name} worker, {load}"] = max(peaks) / 2**20
     return memory
 
@@ -277,7 +277,7 @@ class CpuMeter:
         self.postgres_seconds += postgres
 
     def _total(self) -> tuple[float, float]:
-        return sum(map(cpu_seconds, self._server.workers())), cpu_seconds(self._server.postgres)
+        return sum(map(cpu_seconds, self._server.workers)), cpu_seconds(self._server.postgres)
 
 
 if __name__ == "__main__":

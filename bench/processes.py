@@ -31,9 +31,7 @@ class RunningServer:
     project_id: str
     api_key: str
 
-    def workers(self) -> list[psutil.Process]:
-        """Return the worker processes."""
-        return list(self.process.children())
+    workers: list[psutil.Process]
 
 
 @contextmanager
@@ -60,6 +58,8 @@ def run_server() -> Iterator[RunningServer]:
                 ("127.0.0.1", grpc_port),
                 credentials["projectId"],
                 credentials["apiKey"],
+                # Started with `-m`; the supervisor has short-lived children, too.
+                [child for child in psutil.Process(process.pid).children() if "-m" in child.cmdline()],
             )
         finally:
             process.send_signal(signal.SIGTERM)

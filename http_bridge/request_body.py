@@ -19,7 +19,8 @@ class RequestBody:
         self._size = 0
         self._wanted = 0
         self._ended = False
-        self._is_cut = False
+        self._is_cut = False  # whoever read was told that it will never be whole
+        # Whether the client sends only once it is asked to (RFC 9110, 10.1.1).
         self.awaits_continue = False
         self._error: Exception | None = None
         self._changed: asyncio.Future[None] | None = None

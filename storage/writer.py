@@ -33,7 +33,7 @@ class _Flush:
         self.began_at = time.monotonic()
         self.seen = 0  # how many batches it had when it was last looked at
         self.is_check_due = False
-        self.checked_at_age_s = 0.0
+        self.timed_ages_s: set[float] = set()  # at which it is looked at again
 
     @property
     def age_s(self) -> float:
@@ -134,8 +134,8 @@ class EventWriter:
             self._loop.call_soon(self._check, flush)
 
     def _check_at(self, flush: _Flush, age_s: float) -> None:
-        if flush.checked_at_age_s < age_s:
-            flush.checked_at_age_s = age_s
+        if age_s not in flush.timed_ages_s:
+            flush.timed_ages_s.add(age_s)
             self._loop.call_later(age_s - flush.age_s, self._check_soon, flush)
 
     def _check(self, flush: _Flush) -> None:

@@ -110,6 +110,7 @@ def test_a_lock_asked_for_between_two_flushes_stops_neither(
     """The flush being filled holds a partition that somebody else waits for, and the one being committed, for them."""
     today, ahead = microseconds(noon(TODAY)), microseconds(noon(NEW_DAY))
     connection.execute(_ADD_GATE_OF_TODAY.encode())
+    writer.events.MAX_WAIT_S = 2.0  # in which somebody else has to ask
     with transaction_holding(migrated_url, f"SELECT pg_advisory_xact_lock({GATE})") as open_gate:
         committing = submit_together(writer, [encoded(timestamp_us=moment) for moment in (today, ahead)])
         wait_until(lambda: count_waiting(connection, "advisory") == 1)

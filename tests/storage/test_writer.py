@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from uuid import uuid4
 
@@ -94,10 +97,13 @@ def test_a_lone_batch_does_not_wait_for_others(
 def test_a_batch_that_comes_after_many_does_not_wait_for_as_many_again(
     connection: psycopg.Connection, writer: Writer
 ) -> None:
-    for _ in range(20):
-        assert [stored.result(20) for stored in submit_together(writer, [encoded()] * 5)] == [1] * 5
-        assert submit(writer, encoded()).result(20) == 1
-    assert count_rows(connection) == 120
+    """Not even if the event loop is kept awake, and so notices early that the time for it has come."""
+    rounds = 60
+    with kept_awake(writer.loop):
+        for _ in range(rounds):
+            assert [stored.result(20) for stored in submit_together(writer, [encoded()] * 5)] == [1] * 5
+            assert submit(writer, encoded()).result(20) == 1
+    assert count_rows(connection) == rounds * 6
 
 
 def test_senders_at_once_share_few_transactions(connection: psycopg.Connection, writer: Writer) -> None:
@@ -327,6 +333,20 @@ def test_a_closed_writer_takes_nothing(writer: Writer) -> None:
     with pytest.raises(WriterOverloadedError):
         submit(writer, encoded())
     writer.close(timeout_s=10)
+
+
+@contextmanager
+def kept_awake(loop: EventLoop) -> Iterator[None]:
+    """Give an event loop something to do again and again."""
+    is_over = threading.Event()
+
+    def wake() -> None:
+        while not is_over.wait(0.0001):
+            loop.call(lambda: None)
+
+    with in_background(wake):
+        yield
+        is_over.set()
 
 
 def is_closed(writer: Writer) -> bool:
