@@ -14,7 +14,7 @@ from functools import partial
 import psycopg
 
 from storage.copier import Copier
-from storage.errors import StorageError, WriterOverloadedError
+from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, EncodedBatch
 from storage.rescuer import Rescuer
 from storage.spool import Spool
@@ -35,9 +35,11 @@ class _Flush:
         self.is_check_due = False
         self.timed_ages_s: set[float] = set()  # at which it is looked at again
 
+        self.least_age_s = 0.0
+
     @property
     def age_s(self) -> float:
-        return time.monotonic() - self.began_at
+        return max(self.least_age_s, time.monotonic() - self.began_at)
 
     def add(self, submission: Submission) -> None:
         self.copier.add(submission.batch.data)
@@ -53,7 +55,6 @@ class EventWriter:
     MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
     # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.
     MAX_WAIT_S = 0.05
-    CLOCK_TOLERANCE_S = 0.001  # event loops count whole milliseconds
     MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
     POLL_INTERVAL_S = 0.01
 
@@ -62,6 +63,7 @@ class EventWriter:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Submission] = deque()
         self._pending_bytes = 0
+        self._unsettled: set[Submission] = set()
         self._is_closed = False
         self._copiers = [Copier(url, name=name, statement=COPY) for _ in range(self.CONNECTIONS)]
         self._filling: _Flush | None = None
@@ -80,6 +82,7 @@ class EventWriter:
             raise WriterOverloadedError("the write queue is full")
         submission = Submission(batch, self._loop.create_future())
         self._pending_bytes += len(batch.data)
+        self._unsettled.add(submission)
         for copier in self._copiers:
             copier.poll()
         self._queue.append(submission)
@@ -87,7 +90,7 @@ class EventWriter:
         return submission
 
     async def close(self, timeout_s: float) -> None:
-        """Take no more batches, and wait up to `timeout_s` until those that were taken are settled."""
+        """Take no more batches, and wait up to `timeout_s` until those that were taken are settled; fail the rest."""
         self._is_closed = True
         deadline = time.monotonic() + timeout_s
         while self._pending_bytes and time.monotonic() < deadline:
@@ -95,6 +98,8 @@ class EventWriter:
         for copier in self._copiers:
             copier.close()
         await self._rescuer.close()
+        for submission in list(self._unsettled):
+            self._settle(submission, StorageUnavailableError("the server is shutting down"))
 
     def _fill(self) -> None:
         """Move what is queued into the COPY that is being filled, or to where outages are sat out."""
@@ -136,13 +141,18 @@ class EventWriter:
     def _check_at(self, flush: _Flush, age_s: float) -> None:
         if age_s not in flush.timed_ages_s:
             flush.timed_ages_s.add(age_s)
-            self._loop.call_later(age_s - flush.age_s, self._check_soon, flush)
+            self._loop.call_later(age_s - flush.age_s, self._come_of_age, flush, age_s)
+
+    def _come_of_age(self, flush: _Flush, age_s: float) -> None:
+        # The clock may not say so yet: an event loop counts from when its turn began, in whole milliseconds.
+        flush.least_age_s = age_s
+        self._check_soon(flush)
 
     def _check(self, flush: _Flush) -> None:
         flush.is_check_due = False
         if flush is not self._filling or not flush.copier.is_filling:
             return
-        age_s = flush.age_s + self.CLOCK_TOLERANCE_S
+        age_s = flush.age_s
         if self._committing and age_s < self.MAX_WAIT_S:
             self._check_at(flush, self.MAX_WAIT_S)
             return
@@ -184,4 +194,5 @@ class EventWriter:
     def _settle(self, submission: Submission, error: StorageError | None) -> None:
         if not submission.is_settled:
             self._pending_bytes -= len(submission.batch.data)
+            self._unsettled.discard(submission)
             submission.settle(error)
