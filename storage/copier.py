@@ -134,6 +134,8 @@ class Copier:
                 await connection.close()
             if not isinstance(error, psycopg.Error):
                 raise
+            if self._opening is not asyncio.current_task():
+                return  # it was given up, and another one may be under way
             self._opening = None
             self._finish(psycopg.OperationalError(str(error)))
             return
