@@ -23,9 +23,6 @@ SILENT = "the database does not answer"
 _OF_ROWS = ("22", "23")
 
 
-_SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
-
-
 class _State(Enum):
     IDLE = auto()
     OPENING = auto()  # the connection is being made
@@ -83,7 +80,6 @@ class Copier:
         if self._link is None or self._link.is_lost:
             self._disconnect()
             self._state = _State.OPENING
-            self._expect_answer()
             self._opening = self._loop.create_task(self._open())
         else:
             self._start()
@@ -124,22 +120,11 @@ class Copier:
         self._state = _State.IDLE
 
     async def _open(self) -> None:
-        connection = None
         try:
             connection = await connect_async(self._url, name=self._name)
-            # A backend that waits for a lock does not notice that nobody waits for it any more.
-            await connection.execute(_SET_LOCK_TIMEOUT, (f"{self.ANSWER_TIMEOUT_S * 900:.0f}ms",))
-        except BaseException as error:
-            if connection is not None:
-                await connection.close()
-            if not isinstance(error, psycopg.Error):
-                raise
-            if self._opening is not asyncio.current_task():
-                return  # it was given up, and another one may be under way
-            self._opening = None
-            self._finish(psycopg.OperationalError(str(error)))
+        except psycopg.Error as error:
+            self._finish(error)
             return
-        self._opening = None
         self.backend_pid = connection.pgconn.backend_pid
         self._link = _Link(connection, self._advance)
         self._start()
@@ -177,13 +162,7 @@ class Copier:
 
     def _expect_answer(self) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._give_up)
-
-    def _give_up(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        self._finish(psycopg.OperationalError(SILENT))
+        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._finish, psycopg.OperationalError(SILENT))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
