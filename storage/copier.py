@@ -6,15 +6,17 @@ See the PostgreSQL manual, "libpq", "Asynchronous Command Processing" and "Funct
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 
 import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from storage.database import connect_async
+from storage.database import SESSION_SETTINGS, connect_unset
 
 LOST = "the connection to the database is lost"
 SILENT = "the database does not answer"
@@ -22,13 +24,20 @@ SILENT = "the database does not answer"
 # database, which may take the same rows another time.
 _OF_ROWS = ("22", "23")
 
+# A backend that waits for a lock does not notice that nobody waits for it any more.
+_PREPARE = f"{SESSION_SETTINGS}, set_config('lock_timeout', $1, false)".encode()
+
 
 class _State(Enum):
     IDLE = auto()
     OPENING = auto()  # the connection is being made
+    PREPARING = auto()  # the session gets its settings
     STARTING = auto()  # the server has the statement, and has not asked for rows yet
     FILLING = auto()  # the server takes rows
     ENDING = auto()  # the server commits
+
+
+_ANSWERED = (_State.PREPARING, _State.STARTING, _State.ENDING)  # what the server answers to
 
 
 class Copier:
@@ -37,7 +46,8 @@ class Copier:
     Its connection is opened when it is needed, and again when it was lost.
     """
 
-    ANSWER_TIMEOUT_S = 5.0  # in which the server must take a statement, and commit it
+    ANSWER_TIMEOUT_S = 5.0  # in which the server must take a connection, a statement, and commit it
+    LOCK_TIMEOUT_SHARE = 0.9  # of that time is the longest that the server may wait for a lock
 
     def __init__(self, url: str, *, name: str, statement: str) -> None:
         """`name` shows in the database's list of connections."""
@@ -47,7 +57,7 @@ class Copier:
         self._loop = asyncio.get_running_loop()
         self._state = _State.IDLE
         self._link: _Link | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[psycopg.AsyncConnection] | None = None
         self._result: PGresult | None = None
         self._on_ready: Callable[[], None] = _ignore
         self._on_end: Callable[[psycopg.Error | None], None] = _ignore
@@ -76,11 +86,8 @@ class Copier:
         assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
         self._on_ready, self._on_end = on_ready, on_end
         self.is_in_doubt = False
-        self._result = None
         if self._link is None or self._link.is_lost:
-            self._disconnect()
-            self._state = _State.OPENING
-            self._opening = self._loop.create_task(self._open())
+            self._open()
         else:
             self._start()
 
@@ -108,33 +115,59 @@ class Copier:
 
     def poll(self) -> None:
         """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
-        if self._state in (_State.STARTING, _State.ENDING) and self._link is not None:
+        if self._state in _ANSWERED and self._link is not None:
             self._link.receive()
 
     def close(self) -> None:
         """Close the connection, whatever it is doing."""
-        if self._opening is not None:
-            self._opening.cancel()
         self._stop_timer()
         self._disconnect()
         self._state = _State.IDLE
 
-    async def _open(self) -> None:
-        try:
-            connection = await connect_async(self._url, name=self._name)
-        except psycopg.Error as error:
-            self._finish(error)
+    def _open(self) -> None:
+        self._disconnect()
+        self._state = _State.OPENING
+        self._expect_answer()
+        self._opening = self._loop.create_task(connect_unset(self._url, name=self._name))
+        self._opening.add_done_callback(self._on_opened)
+
+    def _on_opened(self, opening: "asyncio.Task[psycopg.AsyncConnection]") -> None:
+        if opening.cancelled():
             return
-        self.backend_pid = connection.pgconn.backend_pid
-        self._link = _Link(connection, self._advance)
-        self._start()
+        is_wanted = opening is self._opening
+        try:
+            connection = opening.result()
+            if is_wanted:
+                self._opening = None
+                self._link = _Link(connection, self._advance)
+            else:
+                connection.pgconn.finish()
+        except Exception as error:
+            # Whatever went wrong, the copy that waits for the connection must hear of it.
+            if is_wanted:
+                self._finish(psycopg.OperationalError(str(error)))
+            return
+        if is_wanted:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self.backend_pid = self._link.pgconn.backend_pid
+        self._state = _State.PREPARING
+        lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
+        self._ask(partial(self._link.pgconn.send_query_params, _PREPARE, [str(lock_timeout_ms).encode()]))
 
     def _start(self) -> None:
         assert self._link is not None  # noqa: S101 - called when there is one
         self._state = _State.STARTING
+        self._ask(partial(self._link.pgconn.send_query, self._statement))
+
+    def _ask(self, send: Callable[[], None]) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self._result = None
         self._expect_answer()
         try:
-            self._link.pgconn.send_query(self._statement)
+            send()
         except psycopg.OperationalError as error:
             self._finish(error)
         else:
@@ -144,21 +177,29 @@ class Copier:
         """Go on after something has come from the server, if only the end of the connection."""
         assert self._link is not None  # noqa: S101 - it calls this
         pgconn = self._link.pgconn
-        while self._state in (_State.STARTING, _State.ENDING) and not pgconn.is_busy():
+        while self._state in _ANSWERED and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
-                self._finish(_error_of(self._result))
+                self._conclude()
             elif result.status == ExecStatus.COPY_IN and self._state is _State.STARTING:
                 self._stop_timer()
                 self._state = _State.FILLING
                 self._on_ready()
             else:
-                self._state = _State.ENDING
                 self._result = self._result or result
                 # What the server itself reports it has not committed; libpq's own complaints have no SQLSTATE.
                 self.is_in_doubt = self.is_in_doubt and result.error_field(DiagnosticField.SQLSTATE) is None
         if self._link is not None and self._link.is_lost:
             self._finish(psycopg.OperationalError(LOST))
+
+    def _conclude(self) -> None:
+        error = _error_of(self._result)
+        if self._state is not _State.PREPARING:
+            self._finish(error)
+        elif error is not None:
+            self._finish(psycopg.OperationalError(str(error)))
+        else:
+            self._start()
 
     def _expect_answer(self) -> None:
         self._stop_timer()
@@ -178,6 +219,9 @@ class Copier:
             self._on_end(error)
 
     def _disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -195,12 +239,15 @@ class _Link:
         self._loop = asyncio.get_running_loop()
         # libpq closes its descriptor when the connection is lost, while the event loop still looks at it.
         self._descriptor = os.dup(self.pgconn.socket)
+        self._readable = select.poll()
+        self._readable.register(self._descriptor, select.POLLIN)
+        self._has_failed = False
         self._loop.add_reader(self._descriptor, self.receive)
 
     @property
     def is_lost(self) -> bool:
         """Tell whether the server's end of the connection is gone, as far as is known."""
-        return self.pgconn.status != ConnStatus.OK
+        return self._has_failed or self.pgconn.status != ConnStatus.OK
 
     def flush(self) -> None:
         """Hand what libpq has buffered to the system, now or as soon as there is room."""
@@ -217,13 +264,16 @@ class _Link:
             return
 
     def receive(self) -> None:
-        """Take what has come."""
+        """Take what has come, to the last byte: after an error of the connection libuv never calls this again."""
         if self._descriptor < 0:
             return
         try:
             self.pgconn.consume_input()
+            while self._readable.poll(0):
+                self.pgconn.consume_input()
         except psycopg.OperationalError:
             self._loop.remove_reader(self._descriptor)
+            self._has_failed = True
         self._on_input()
 
     def close(self) -> None:
@@ -239,7 +289,7 @@ class _Link:
 def _error_of(result: PGresult | None) -> psycopg.Error | None:
     if result is None:
         return psycopg.OperationalError(LOST)
-    if result.status == ExecStatus.COMMAND_OK:
+    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
         return None
     error = error_from_result(result)
     return error if (error.sqlstate or "").startswith(_OF_ROWS) else psycopg.OperationalError(str(error))

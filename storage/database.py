@@ -27,7 +27,7 @@ _CONNECTION_SETTINGS: dict[str, Any] = {
 
 # Whatever the role's or the database's defaults say: times are written in a form that can be read back, and a commit
 # is on disk before it is acknowledged.
-_SESSION_SETTINGS = """
+SESSION_SETTINGS = """
 SELECT set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
        set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
 """
@@ -53,7 +53,7 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
     except psycopg.Error as error:
         raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
     with connection:
-        connection.execute(_SESSION_SETTINGS)
+        connection.execute(SESSION_SETTINGS)
         yield connection
 
 
@@ -62,13 +62,18 @@ async def connect_async(url: str, *, name: str) -> AsyncConnection:
 
     Raises psycopg.OperationalError when the server cannot be reached or refuses the connection.
     """
-    connection = await AsyncConnection.connect(url, **_server_settings(name))
+    connection = await connect_unset(url, name=name)
     try:
         await _configure_async(connection)
     except BaseException:
         await connection.close()
         raise
     return connection
+
+
+async def connect_unset(url: str, *, name: str) -> AsyncConnection:
+    """Open a connection as `connect_async` does, for an owner that executes SESSION_SETTINGS itself."""
+    return await AsyncConnection.connect(url, **_server_settings(name))
 
 
 def open_pool(url: str, *, size: int, name: str) -> AsyncConnectionPool:
@@ -133,7 +138,7 @@ def _server_settings(name: str) -> dict[str, Any]:
 
 
 async def _configure_async(connection: AsyncConnection) -> None:
-    await connection.execute(_SESSION_SETTINGS)
+    await connection.execute(SESSION_SETTINGS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -124,6 +124,24 @@ def test_a_flush_cut_off_while_it_is_committed_is_not_stored_twice(
     assert count_rows(connection) == 2 + rows_acknowledged(committing)
 
 
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_flush_cut_off_with_unread_rows_is_not_stored_twice(
+    connection: psycopg.Connection, writer: Writer, migrated_url: str, *, is_committed: bool
+) -> None:
+    """The server leaves data unread in the socket, which the system reports as an error of the connection."""
+    batches = [encoded(path="x" * 20_000) for _ in range(8)]
+    with committing_writer(writer, connection, migrated_url, each_row=True) as (committing, release):
+        if is_committed:
+            writer.events.MAX_WAIT_S = 0
+        others = submit_together(writer, batches)
+        wait_until(lambda: count_waiting(connection) == 2)
+        assert terminate_backends(connection, "held up") == 2
+        release()
+        acknowledged = sum(map(rows_acknowledged, [committing, *others]))
+    assert count_rows(connection) == acknowledged
+    assert submit(writer, encoded()).result(20) == 1
+
+
 def test_all_connections_cut_off_at_work_store_nothing_twice(
     connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:

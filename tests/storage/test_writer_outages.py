@@ -16,6 +16,9 @@ from tests.storage.event_loop import EventLoop
 from tests.storage.rows import count_rows, encoded, refused_batch
 from tests.storage.submitting import Stored, Writer, open_writer, submit, submit_together, submit_withdrawn, withdraw
 from tests.storage.waiting import (
+    busy_writer,
+    committing_writer,
+    count_waiting,
     in_background,
     terminate_backends,
     wait_until,
@@ -24,11 +27,6 @@ from tests.storage.waiting import (
 QUICK_S = 0.2
 SHORT_S = 0.5
 LONG_S = 3_600.0
-
-_ADD_SLOWNESS = """
-CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
-CREATE TRIGGER slowness AFTER INSERT ON http_requests EXECUTE FUNCTION be_slow();
-"""
 
 
 @pytest.fixture
@@ -191,6 +189,43 @@ def test_close_during_an_outage_waits_until_it_is_over(
         door.open()
     assert stored.result(20) == 1
     assert count_rows(connection) == 2
+
+
+@pytest.mark.usefixtures("quick_answers", "short_patience")
+def test_a_server_that_takes_no_rows_for_long_fails_batches_and_takes_later_ones(
+    connection: psycopg.Connection, migrated_url: str, writer: Writer
+) -> None:
+    with busy_writer(writer, connection, migrated_url) as (busy, release):
+        queued = submit(writer, encoded())
+        assert is_unavailable(busy)
+        assert is_unavailable(queued)
+        release()
+        assert submit(writer, encoded(2)).result(20) == 2
+    assert count_rows(connection) == 2
+
+
+@pytest.mark.usefixtures("quick_answers", "long_patience")
+def test_a_server_that_takes_no_rows_is_not_filled_with_connections(
+    connection: psycopg.Connection, migrated_url: str, writer: Writer
+) -> None:
+    """The server looks after a connection that was given up only once it gets the lock it waits for, if not told to."""
+    with busy_writer(writer, connection, migrated_url) as (busy, release):
+        time.sleep(12 * QUICK_S)
+        assert count_waiting(connection) <= 5
+        release()
+        assert busy.result(20) == 1
+    assert count_rows(connection) == 1
+
+
+@pytest.mark.usefixtures("quick_answers", "long_patience")
+def test_a_commit_that_is_not_answered_is_not_stored_twice(
+    connection: psycopg.Connection, migrated_url: str, writer: Writer
+) -> None:
+    with committing_writer(writer, connection, migrated_url) as (committing, release):
+        assert is_unavailable(committing)
+        release()
+        assert submit(writer, encoded(2)).result(20) == 2
+    assert count_rows(connection) in (2, 3)
 
 
 def is_away(writer: Writer) -> bool:
