@@ -74,8 +74,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        wait(service.check_ready())
-        return jsonify(status="ready")
+        return jsonify(responses.readiness(wait(service.check_ready())))
 
     @app.get("/openapi.json")
     def openapi() -> Response:

@@ -108,7 +108,10 @@ def describe_api(settings: Settings) -> Schema:
             "/healthz": {"get": _describe_probe("Tells that the process is alive", "ok")},
             "/readyz": {
                 "get": _describe_probe(
-                    "Tells whether a batch could be stored now", "ready", ErrorCode.SERVICE_UNAVAILABLE
+                    "Tells whether a batch could be kept now",
+                    "ready",
+                    ErrorCode.SERVICE_UNAVAILABLE,
+                    properties={"spool": _spool_schema()},
                 )
             },
         },
@@ -186,7 +189,17 @@ def _describe_preflight() -> Schema:
     }
 
 
-def _describe_probe(summary: str, status: str, *errors: ErrorCode) -> Schema:
+def _spool_schema() -> Schema:
+    counts = {name: {"type": "integer", "minimum": 0} for name in ("batches", "rows", "bytes")}
+    return {
+        "description": "What waits on the server's disk for the database; absent when the spool is off.",
+        "type": "object",
+        "properties": {**counts, "oldestSeconds": {"type": "number", "minimum": 0}},
+        "required": [*counts, "oldestSeconds"],
+    }
+
+
+def _describe_probe(summary: str, status: str, *errors: ErrorCode, properties: Schema | None = None) -> Schema:
     return {
         "operationId": f"get{status.capitalize()}",
         "summary": summary,
@@ -198,7 +211,7 @@ def _describe_probe(summary: str, status: str, *errors: ErrorCode) -> Schema:
                     "application/json": {
                         "schema": {
                             "type": "object",
-                            "properties": {"status": {"const": status}},
+                            "properties": {"status": {"const": status}, **(properties or {})},
                             "required": ["status"],
                         },
                         "examples": {status: {"value": {"status": status}}},

@@ -10,6 +10,7 @@ from http_bridge.environ import find_header
 from http_bridge.wire import encode_response
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
+from storage.spool import SpoolStatus
 
 JSON = "application/json"
 # Where the WSGI environment keeps it.
@@ -28,6 +29,14 @@ def request_id() -> str:
 def accepted(count: int) -> Response:
     """Return the answer for a batch of `count` items that is stored."""
     return Response(b'{"ok": true, "accepted": %d}' % count, 202, content_type=JSON)
+
+
+def readiness(spool: SpoolStatus | None) -> dict[str, object]:
+    """Return the body for a server that can keep batches, with what waits in its spool when it has one."""
+    if spool is None:
+        return {"status": "ready"}
+    depth = {"batches": spool.batches, "rows": spool.rows, "bytes": spool.size_bytes}
+    return {"status": "ready", "spool": {**depth, "oldestSeconds": round(spool.oldest_age_s, 3)}}
 
 
 def failure(error: IngestError) -> Response:

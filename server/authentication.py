@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -57,6 +58,7 @@ class Authenticator:
         self._unknown = _Cache(self.MAX_UNKNOWN)
         self._waiting: dict[bytes, asyncio.Future[ApiKey | None]] = {}
         self._is_wanted = asyncio.Event()
+        self._is_away = False  # whether the database could not be asked when it last was
         self._used: set[UUID] = set()
         self._tasks = [asyncio.create_task(self._answer_lookups()), asyncio.create_task(self._touch_regularly())]
 
@@ -68,6 +70,11 @@ class Authenticator:
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
+        if entry is None and self._is_away:
+            # Known keys go on working, and ask again in the background.
+            entry = self._known.get(digest, 0.0)
+            if entry is not None:
+                self._ask(digest)
         key = entry[1] if entry is not None else await self._lookup(raw_key, digest)
         if key is None or not key.is_valid(datetime.now(UTC)):
             raise InvalidApiKeyError
@@ -84,15 +91,20 @@ class Authenticator:
     async def _lookup(self, raw_key: str, digest: bytes) -> ApiKey | None:
         if not is_well_formed(raw_key):
             return None
+        future = self._ask(digest)
+        # Others wait for the same future, so a caller that goes away must not cancel it.
+        await asyncio.shield(future)
+        return future.result()
+
+    def _ask(self, digest: bytes) -> "asyncio.Future[ApiKey | None]":
+        """Return the answer to be of a look-up that is under way or begins now."""
         future = self._waiting.get(digest)
         if future is None:
             if len(self._waiting) >= self.MAX_WAITING:
                 raise ServiceUnavailableError
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
             self._is_wanted.set()
-        # Others wait for the same future, so a caller that goes away must not cancel it.
-        await asyncio.shield(future)
-        return future.result()
+        return future
 
     async def _answer_lookups(self) -> None:
         while True:
@@ -100,18 +112,31 @@ class Authenticator:
             self._is_wanted.clear()
             digests = list(self._waiting)
             try:
-                found = await run(self._pool, partial(lookup_keys, digests=digests), self.LOOKUP_TIMEOUT_S)
+                async with asyncio.timeout(self.LOOKUP_TIMEOUT_S):
+                    found = await run(self._pool, partial(lookup_keys, digests=digests), self.LOOKUP_TIMEOUT_S)
             except Exception as error:
-                _logger.warning("API keys cannot be looked up: %s", error)
-                for digest in digests:
-                    future = self._waiting.pop(digest)
-                    future.set_exception(ServiceUnavailableError())
-                    future.exception()  # whoever waited may be gone
+                if not self._is_away:
+                    _logger.warning("API keys cannot be looked up: %s", error)
+                self._is_away = True
+                self._answer_without_database(digests)
                 continue
+            self._is_away = False
             for digest in digests:
                 key = found.get(digest)
                 (self._known if key is not None else self._unknown).put(digest, key)
                 self._waiting.pop(digest).set_result(key)
+
+    def _answer_without_database(self, digests: Iterable[bytes]) -> None:
+        """Let known keys go on as they were; whether other keys are valid cannot be told now."""
+        for digest in digests:
+            future = self._waiting.pop(digest)
+            entry = self._known.get(digest, 0.0)
+            if entry is not None:
+                self._known.put(digest, entry[1])
+                future.set_result(entry[1])
+            else:
+                future.set_exception(ServiceUnavailableError())
+                future.exception()  # whoever waited may be gone
 
     async def _touch_regularly(self) -> None:
         while True:

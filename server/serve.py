@@ -14,6 +14,7 @@ from server.bootstrap import ensure_first_key, open_database, prepare_schema
 from server.housekeeping import Housekeeping
 from server.network import listen, reserve
 from server.settings import Settings
+from server.spooling import SpoolDrain
 from server.supervisor import Supervisor
 from storage.database import connect
 
@@ -56,6 +57,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         )
         housekeeping = Housekeeping(database_url, embedded)
         stack.callback(housekeeping.stop)
+        stack.callback(SpoolDrain(settings, database_url).stop)
         supervisor = Supervisor(effective, http_listener)
         supervisor.start()
         if not signals.stop.is_set():

@@ -7,11 +7,13 @@ from server.authentication import Authenticator
 from server.batch import RawBatch
 from server.errors import PayloadTooLargeError, ServiceUnavailableError
 from server.settings import Contract, Settings
+from server.spooling import open_spool
 from server.validation import validate_batch
 from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool
 from storage.errors import StorageUnavailableError
 from storage.http_requests import encode_batch
+from storage.spool import SpoolStatus
 from storage.submission import Submission
 from storage.writer import EventWriter
 
@@ -28,7 +30,8 @@ class IngestService:
         self.max_body_bytes = settings.max_body_bytes
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
         self._authenticator = Authenticator(self._pool)
-        self._writer = EventWriter(database_url, name=name)
+        self._spool = open_spool(settings)
+        self._writer = EventWriter(database_url, name=name, spool=self._spool)
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
@@ -54,15 +57,23 @@ class IngestService:
         columns = validate_batch(batch, key.project_id, lenient=self.lenient)
         return self._writer.submit(encode_batch(key.project_id, columns))
 
-    async def check_ready(self) -> None:
-        """Raise ServiceUnavailableError when a batch could not be stored now."""
+    async def check_ready(self) -> SpoolStatus | None:
+        """Return what is in the spool, None without one.
+
+        Raises ServiceUnavailableError when a batch could be kept neither in the database nor in the spool now.
+        """
+        status = self._spool.status() if self._spool is not None else None
         try:
             await check_ready(self._pool)
         except StorageUnavailableError as error:
-            raise ServiceUnavailableError from error
+            if status is None or status.is_full:
+                raise ServiceUnavailableError from error
+        return status
 
     async def close(self) -> None:
         """Store what was accepted and release the database."""
         await self._writer.close(self.CLOSE_TIMEOUT_S)
         await self._authenticator.close()
         await self._pool.close(self.CLOSE_TIMEOUT_S)
+        if self._spool is not None:
+            self._spool.close()

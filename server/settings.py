@@ -26,6 +26,13 @@ class Contract(StrEnum):
     LENIENT = "lenient"
 
 
+class Spooling(StrEnum):
+    """What happens to batches while the database is away."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one line for the person who set it."""
 
@@ -40,7 +47,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("seestack-ingest", appauthor=False)),
-        description="folder of the embedded Postgres and of credentials.json",
+        description="folder of the embedded Postgres, of credentials.json and of the spool",
     )
     http_host: str = Field("127.0.0.1", min_length=1, description="address the HTTP server listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP server; 0 takes a free one")
@@ -62,6 +69,11 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(
         10.0, ge=0, le=600, description="time in which work in flight is finished after SIGTERM or Ctrl-C"
     )
+
+    spool: Spooling = Field(
+        Spooling.ON, description="`on` keeps batches on the local disk while the database is away; `off` answers 503"
+    )
+    spool_max_bytes: int = Field(2**30, ge=2**20, description="most that the spool may hold, in bytes")
 
     @field_validator("database_url")
     @classmethod

@@ -9,6 +9,7 @@ from server.cli.projects import projects
 from server.cli.psql import psql
 from server.cli.sample import sample
 from server.cli.serve import serve
+from server.cli.spool import spool
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -26,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, migrate, projects, keys, sample, psql):
+for command in (serve, check, migrate, projects, keys, spool, sample, psql):
     main.add_command(command)

@@ -9,7 +9,7 @@ import psycopg
 from pydantic_core import PydanticUndefined
 
 from server.network import PortTakenError
-from server.settings import Contract, Settings, SettingsError, environment_name, load_settings
+from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 from server.supervisor import WorkerStartError
 from storage.errors import StorageError
 
@@ -29,6 +29,8 @@ _METAVARS: dict[str, str] = {
     "max_body_bytes": "BYTES",
     "cors_origins": "ORIGINS",
     "grace_seconds": "SECONDS",
+    "spool": "|".join(Spooling),
+    "spool_max_bytes": "BYTES",
 }
 
 

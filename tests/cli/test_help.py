@@ -15,6 +15,7 @@ COMMANDS = {
     "migrate": (),
     "projects": ("create", "list"),
     "keys": ("create", "list", "revoke", "rotate"),
+    "spool": ("status", "drain"),
     "sample": (),
     "psql": (),
 }

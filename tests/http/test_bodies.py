@@ -137,5 +137,5 @@ def test_a_page_does_not_wait_for_a_body(client: RawClient) -> None:
 def test_a_body_of_a_page_is_no_request(client: RawClient) -> None:
     client.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(PING), PING))
     client.end()
-    assert client.receive().json == {"status": "ready"}
+    assert client.receive().json["status"] == "ready"
     client.assert_closed()

@@ -22,7 +22,7 @@ RECOVERED_WITHIN_S = 20
 
 @contextmanager
 def start_with_database(data_folder: Path) -> Iterator[tuple[RunningServer, Database]]:
-    with Database(new_folder(data_folder)) as database, start_server(database.url) as server:
+    with Database(new_folder(data_folder)) as database, start_server(database.url, "--spool", "off") as server:
         yield server, database
 
 

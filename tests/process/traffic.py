@@ -2,8 +2,10 @@
 
 import http.client
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -30,6 +32,7 @@ STREAM_AHEAD = 4
 PAUSE_S = 0.01
 PAUSE_AFTER_FAILURE_S = 0.05
 TIMEOUT_S = 30
+SPOOL_EMPTY_WITHIN_S = 20
 
 _PREFIX = "traffic-"
 _COUNTS = "SELECT trace_id, count(*) FROM http_requests WHERE starts_with(trace_id, %s) GROUP BY trace_id"
@@ -76,11 +79,20 @@ class Traffic:
         )
 
     def assert_stored_whole(self, database_url: str) -> None:
-        """Check that all acknowledged batches are stored, and that no batch is stored in part or twice."""
-        acknowledged = [trace for traces in self.acknowledged.values() for trace in set(traces)]
-        with psycopg.connect(database_url) as connection:
-            stored: dict[str, int] = dict(connection.execute(_COUNTS, (_PREFIX,)).fetchall())
-        lost = [trace for trace in acknowledged if trace not in stored]
+        """Check that all acknowledged batches are stored, by now or soon, and that none is stored in part or twice."""
+        acknowledged = {trace for traces in self.acknowledged.values() for trace in set(traces)}
+        stored: dict[str, int] = {}
+
+        def is_all_there() -> bool:
+            with suppress(psycopg.OperationalError), psycopg.connect(database_url) as connection:
+                stored.update(connection.execute(_COUNTS, (_PREFIX,)).fetchall())
+            return acknowledged <= stored.keys()
+
+        # What was spooled while the database was away comes later.
+        deadline = time.monotonic() + SPOOL_EMPTY_WITHIN_S
+        while not is_all_there() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        lost = acknowledged - stored.keys()
         torn = {trace: count for trace, count in stored.items() if count != BATCH_ROWS}
         assert not lost, f"{len(lost)} acknowledged batches are not stored"
         assert not torn, f"batches of {BATCH_ROWS} rows are stored with {sorted(set(torn.values()))}"

@@ -8,7 +8,7 @@ import pytest
 
 from server.cli import main
 from server.cli.options import describe_default
-from server.settings import Contract, Settings, SettingsError, environment_name, load_settings
+from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 
 WRONG_VALUES = [
     ("http_port", "70000"),
@@ -46,6 +46,8 @@ CHANGED: dict[str, Any] = {
     "max_body_bytes": 1024,
     "cors_origins": "https://app.example.com, http://localhost:3000",
     "grace_seconds": 0.25,
+    "spool": Spooling.OFF,
+    "spool_max_bytes": 2**20,
 }
 
 
