@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -20,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from server.errors import InvalidApiKeyError, ServiceUnavailableError
 from storage.api_keys import ApiKey, digest_of, is_well_formed, lookup_keys, touch_keys
 from storage.database import run
+from storage.known_keys import KnownKeys
 
 _logger = logging.getLogger(__name__)
 
@@ -51,9 +53,12 @@ class Authenticator:
     MAX_WAITING = 1_000
     TOUCH_INTERVAL_S = 30.0
     LOOKUP_TIMEOUT_S = 3.0
+    RETRY_INTERVAL_S = 0.5
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, copy: KnownKeys | None) -> None:
+        """`copy` tells keys while the database is away, when there is one."""
         self._pool = pool
+        self._copy = copy
         self._known = _Cache(self.MAX_KNOWN)
         self._unknown = _Cache(self.MAX_UNKNOWN)
         self._waiting: dict[bytes, asyncio.Future[ApiKey | None]] = {}
@@ -65,17 +70,20 @@ class Authenticator:
     async def authenticate(self, raw_key: str) -> ApiKey:
         """Return the row of a key that may be used now, and note its use; waits for the database if it is not cached.
 
-        Raises InvalidApiKeyError; ServiceUnavailableError when the database cannot be asked.
+        While the database is away, keys that were known before are taken as they were.
+        Raises InvalidApiKeyError; ServiceUnavailableError when nobody can tell.
         """
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
-        if entry is None and self._is_away:
-            # Known keys go on working, and ask again in the background.
-            entry = self._known.get(digest, 0.0)
-            if entry is not None:
-                self._ask(digest)
-        key = entry[1] if entry is not None else await self._lookup(raw_key, digest)
+        if entry is not None:
+            key = entry[1]
+        elif not is_well_formed(raw_key):
+            key = None
+        elif self._is_away:
+            key = self._recall(digest)
+        else:
+            key = await self._lookup(digest)
         if key is None or not key.is_valid(datetime.now(UTC)):
             raise InvalidApiKeyError
         self._used.add(key.id)
@@ -88,23 +96,26 @@ class Authenticator:
         await asyncio.wait(self._tasks)
         await self._touch()
 
-    async def _lookup(self, raw_key: str, digest: bytes) -> ApiKey | None:
-        if not is_well_formed(raw_key):
-            return None
-        future = self._ask(digest)
-        # Others wait for the same future, so a caller that goes away must not cancel it.
-        await asyncio.shield(future)
-        return future.result()
-
-    def _ask(self, digest: bytes) -> "asyncio.Future[ApiKey | None]":
-        """Return the answer to be of a look-up that is under way or begins now."""
+    async def _lookup(self, digest: bytes) -> ApiKey | None:
         future = self._waiting.get(digest)
         if future is None:
             if len(self._waiting) >= self.MAX_WAITING:
                 raise ServiceUnavailableError
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
             self._is_wanted.set()
-        return future
+        # Others wait for the same future, so a caller that goes away must not cancel it.
+        await asyncio.shield(future)
+        return future.result()
+
+    def _recall(self, digest: bytes) -> ApiKey:
+        """Return a key as it was when the database could last be asked. Raises ServiceUnavailableError."""
+        entry = self._known.get(digest, 0.0)
+        key = entry[1] if entry is not None else None
+        if key is None and self._copy is not None:
+            key = self._copy.find(digest)
+        if key is None:
+            raise ServiceUnavailableError
+        return key
 
     async def _answer_lookups(self) -> None:
         while True:
@@ -112,31 +123,36 @@ class Authenticator:
             self._is_wanted.clear()
             digests = list(self._waiting)
             try:
-                async with asyncio.timeout(self.LOOKUP_TIMEOUT_S):
-                    found = await run(self._pool, partial(lookup_keys, digests=digests), self.LOOKUP_TIMEOUT_S)
+                found = await self._ask(digests)
             except Exception as error:
-                if not self._is_away:
-                    _logger.warning("API keys cannot be looked up: %s", error)
+                _logger.warning("API keys cannot be looked up: %s", error)
                 self._is_away = True
-                self._answer_without_database(digests)
+                self._answer_without_database()
+                await self._await_return()
                 continue
-            self._is_away = False
             for digest in digests:
                 key = found.get(digest)
                 (self._known if key is not None else self._unknown).put(digest, key)
                 self._waiting.pop(digest).set_result(key)
 
-    def _answer_without_database(self, digests: Iterable[bytes]) -> None:
-        """Let known keys go on as they were; whether other keys are valid cannot be told now."""
-        for digest in digests:
-            future = self._waiting.pop(digest)
-            entry = self._known.get(digest, 0.0)
-            if entry is not None:
-                self._known.put(digest, entry[1])
-                future.set_result(entry[1])
-            else:
-                future.set_exception(ServiceUnavailableError())
+    def _answer_without_database(self) -> None:
+        while self._waiting:
+            digest, future = self._waiting.popitem()
+            try:
+                future.set_result(self._recall(digest))
+            except ServiceUnavailableError as error:
+                future.set_exception(error)
                 future.exception()  # whoever waited may be gone
+
+    async def _await_return(self) -> None:
+        while self._is_away:
+            await asyncio.sleep(self.RETRY_INTERVAL_S)
+            with suppress(psycopg.Error):
+                await self._ask([])
+                self._is_away = False
+
+    async def _ask(self, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
+        return await run(self._pool, partial(lookup_keys, digests=digests), self.LOOKUP_TIMEOUT_S)
 
     async def _touch_regularly(self) -> None:
         while True:

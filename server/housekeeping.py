@@ -1,20 +1,24 @@
-"""What a server does beside serving: partitions for the days to come, and the embedded database's health."""
+"""What a server does beside serving: the schema, partitions for the days to come, and a copy of the keys on disk."""
 
 import logging
 import threading
 import time
-from datetime import UTC, datetime
 
 import psycopg
 
+from server.bootstrap import prepare_schema
+from storage.api_keys import valid_keys
 from storage.database import connect
 from storage.embedded import EmbeddedServer
 from storage.errors import StorageError
-from storage.partitions import ensure_partitions
+from storage.known_keys import KnownKeys
 
 INTERVAL_S = 2.0
-PARTITION_INTERVAL_S = 3600.0
-RETRY_INTERVAL_S = 60.0
+SCHEMA_INTERVAL_S = 3600.0
+RETRY_INTERVAL_S = 10.0
+KEY_INTERVAL_S = 10.0
+MAX_KEYS = 10_000
+STOP_TIMEOUT_S = 15.0
 
 _logger = logging.getLogger(__name__)
 
@@ -22,33 +26,44 @@ _logger = logging.getLogger(__name__)
 class Housekeeping:
     """A thread of the supervisor that keeps the database in order until it is stopped."""
 
-    def __init__(self, database_url: str, embedded: EmbeddedServer | None) -> None:
+    def __init__(self, database_url: str, embedded: EmbeddedServer | None, known_keys: KnownKeys | None) -> None:
+        """Look after the database from now on, and keep `known_keys` like it, if given."""
         self._url = database_url
         self._embedded = embedded
-        self._next_partitions_at = time.monotonic() + PARTITION_INTERVAL_S
+        self._known_keys = known_keys
+        self._next_schema_at = 0.0
+        self._next_keys_at = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, after what is being done now."""
+        """Stop, after what is being done now, unless a database that does not answer holds it up."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(STOP_TIMEOUT_S)
 
     def _run(self) -> None:
-        while not self._stopped.wait(INTERVAL_S):
+        while not self._stopped.is_set():
             try:
                 if self._embedded is not None and self._embedded.ensure_running():
                     _logger.warning("the embedded Postgres was gone and is started again")
-                if time.monotonic() >= self._next_partitions_at:
-                    self._make_partitions()
-            except (StorageError, psycopg.Error) as error:
+                if time.monotonic() >= self._next_schema_at:
+                    self._prepare_schema()
+                if self._known_keys is not None and time.monotonic() >= self._next_keys_at:
+                    self._copy_keys(self._known_keys)
+            except (StorageError, psycopg.Error, OSError) as error:
                 _logger.warning("housekeeping failed and is tried again: %s", error)
+            self._stopped.wait(INTERVAL_S)
 
-    def _make_partitions(self) -> None:
-        self._next_partitions_at = time.monotonic() + RETRY_INTERVAL_S
+    def _prepare_schema(self) -> None:
+        self._next_schema_at = time.monotonic() + RETRY_INTERVAL_S
         with connect(self._url) as connection:
-            made = ensure_partitions(connection, datetime.now(UTC).date())
+            made = prepare_schema(connection)
         if made:
-            _logger.info("made partitions %s", ", ".join(made))
-        self._next_partitions_at = time.monotonic() + PARTITION_INTERVAL_S
+            _logger.info("made %s", ", ".join(made))
+        self._next_schema_at = time.monotonic() + SCHEMA_INTERVAL_S
+
+    def _copy_keys(self, known_keys: KnownKeys) -> None:
+        self._next_keys_at = time.monotonic() + KEY_INTERVAL_S
+        with connect(self._url) as connection:
+            known_keys.save(valid_keys(connection, MAX_KEYS))

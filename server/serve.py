@@ -13,10 +13,12 @@ from pydantic import SecretStr
 from server.bootstrap import ensure_first_key, open_database, prepare_schema
 from server.housekeeping import Housekeeping
 from server.network import listen, reserve
-from server.settings import Settings
+from server.settings import Settings, Spooling
 from server.spooling import SpoolDrain
 from server.supervisor import Supervisor
 from storage.database import connect
+from storage.errors import StorageUnavailableError
+from storage.known_keys import KnownKeys
 
 _logger = logging.getLogger(__name__)
 
@@ -44,10 +46,16 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
         grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
         database_url, embedded = stack.enter_context(open_database(settings))
-        with connect(database_url) as connection:
-            prepare_schema(connection)
-            if embedded is not None:
-                ensure_first_key(connection, settings.data_dir)
+        known_keys = KnownKeys(settings.data_dir) if settings.spool is Spooling.ON else None
+        try:
+            with connect(database_url) as connection:
+                prepare_schema(connection)
+                if embedded is not None:
+                    ensure_first_key(connection, settings.data_dir)
+        except StorageUnavailableError as error:
+            if known_keys is None or not known_keys.exists:
+                raise
+            _logger.warning("%s; batches are kept in the spool until the database is back", error)
         effective = settings.model_copy(
             update={
                 "database_url": SecretStr(database_url),
@@ -55,7 +63,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
                 "grpc_port": grpc_port.getsockname()[1],
             }
         )
-        housekeeping = Housekeeping(database_url, embedded)
+        housekeeping = Housekeeping(database_url, embedded, known_keys)
         stack.callback(housekeeping.stop)
         stack.callback(SpoolDrain(settings, database_url).stop)
         supervisor = Supervisor(effective, http_listener)

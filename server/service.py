@@ -13,6 +13,7 @@ from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool
 from storage.errors import StorageUnavailableError
 from storage.http_requests import encode_batch
+from storage.known_keys import KnownKeys
 from storage.spool import SpoolStatus
 from storage.submission import Submission
 from storage.writer import EventWriter
@@ -29,8 +30,9 @@ class IngestService:
         self.lenient = settings.contract is Contract.LENIENT
         self.max_body_bytes = settings.max_body_bytes
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
-        self._authenticator = Authenticator(self._pool)
         self._spool = open_spool(settings)
+        copy = KnownKeys(settings.data_dir) if self._spool is not None else None
+        self._authenticator = Authenticator(self._pool, copy)
         self._writer = EventWriter(database_url, name=name, spool=self._spool)
 
     async def start(self) -> None:

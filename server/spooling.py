@@ -15,6 +15,7 @@ from storage.spool import Spool
 
 LOCK_FILE = "spool.lock"
 LOCK_INTERVAL_S = 0.5
+STOP_TIMEOUT_S = 15.0
 
 _logger = logging.getLogger(__name__)
 
@@ -56,11 +57,10 @@ class SpoolDrain:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop, after what is being drained now."""
+        """Stop, after what is being drained now, unless a database that does not answer holds it up."""
         self._stopped.set()
         if self._spool is not None:
-            self._thread.join()
-            self._spool.close()
+            self._thread.join(STOP_TIMEOUT_S)
 
     def _report(self, spool: Spool) -> None:
         status = spool.status()

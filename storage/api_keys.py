@@ -36,6 +36,11 @@ SELECT {_COLUMNS} FROM api_keys
  ORDER BY created_at, id
 """
 _LOOKUP = f"SELECT {_COLUMNS}, digest FROM api_keys WHERE digest = ANY(%s)"
+_VALID = f"""
+SELECT {_COLUMNS}, digest FROM api_keys
+ WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+ ORDER BY coalesce(last_used_at, created_at) DESC LIMIT %s
+"""
 _FIND = f"""
 SELECT {_COLUMNS} FROM api_keys WHERE id::text = lower(%(reference)s) OR prefix = %(reference)s
 """
@@ -124,6 +129,13 @@ async def lookup_keys(connection: psycopg.AsyncConnection, digests: Collection[b
     """Return the keys of those digests that exist, revoked and expired ones too, by digest."""
     async with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
         rows = await (await cursor.execute(_LOOKUP, (list(digests),), prepare=True)).fetchall()
+    return {bytes(row.digest): row for row in rows}
+
+
+def valid_keys(connection: psycopg.Connection, limit: int) -> dict[bytes, ApiKey]:
+    """Return up to `limit` keys that may be used now, those used last first, by digest."""
+    with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
+        rows = cursor.execute(_VALID, (limit,)).fetchall()
     return {bytes(row.digest): row for row in rows}
 
 

@@ -1,11 +1,15 @@
 """Connections to Postgres: one short-lived for commands; for servers, single ones and a pool on their event loop."""
 
+import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.errors import ConnectionTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -23,6 +27,7 @@ _CONNECTION_SETTINGS: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # in ms
 }
 
 # Whatever the role's or the database's defaults say: times are written in a form that can be read back, and a commit
@@ -100,18 +105,51 @@ async def run(
 ) -> "Result":
     """Return what `action` returns; it is called again when its connection turns out to be lost.
 
-    Raises psycopg.Error.
+    Raises psycopg.Error; when the server gives no connection or no answer within `timeout_s`, a PoolTimeout or a
+    ConnectionTimeout, which are OperationalErrors.
     """
+    # When one connection was lost, the others in the pool probably were, too.
+    for _ in range(pool.max_size):
+        try:
+            return await _run_once(pool, action, timeout_s)
+        except (PoolTimeout, ConnectionTimeout):
+            raise
+        except psycopg.OperationalError:
+            continue
+    return await _run_once(pool, action, timeout_s)
+
+
+async def _run_once(
+    pool: AsyncConnectionPool, action: "Callable[[AsyncConnection], Awaitable[Result]]", timeout_s: float
+) -> "Result":
+    async with pool.connection(timeout=timeout_s) as connection:
+        with cut_off_after(connection, timeout_s):
+            return await action(connection)
+
+
+@contextmanager
+def cut_off_after(connection: AsyncConnection, timeout_s: float) -> Iterator[None]:
+    """Lose the connection when what is done with it takes longer than `timeout_s`.
+
+    The driver's own way of cancelling waits for an answer of the server, which may be what is missing.
+    """
+    is_cut_off = False
+
+    def cut_off() -> None:
+        nonlocal is_cut_off
+        is_cut_off = True
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as shared:
+            shared.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(timeout_s, cut_off)
     try:
-        async with pool.connection(timeout=timeout_s) as connection:
-            return await action(connection)
-    except PoolTimeout:
+        yield
+    except psycopg.OperationalError as error:
+        if is_cut_off:
+            raise ConnectionTimeout("the database does not answer") from error
         raise
-    except psycopg.OperationalError:
-        # When one connection was lost, the others in the pool probably were, too.
-        await pool.check()
-        async with pool.connection(timeout=timeout_s) as connection:
-            return await action(connection)
+    finally:
+        timer.cancel()
 
 
 async def check_ready(pool: AsyncConnectionPool, timeout_s: float = 2.0) -> None:
@@ -138,7 +176,8 @@ def _server_settings(name: str) -> dict[str, Any]:
 
 
 async def _configure_async(connection: AsyncConnection) -> None:
-    await connection.execute(SESSION_SETTINGS)
+    with cut_off_after(connection, CONNECT_TIMEOUT_S):
+        await connection.execute(SESSION_SETTINGS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import psycopg
 
 from storage.copier import Copier
-from storage.database import connect_async
+from storage.database import connect_async, cut_off_after
 from storage.errors import SpoolError
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, first_row
 from storage.spool import Spool, SpooledBatch
+
+ANSWER_TIMEOUT_S = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -66,12 +68,14 @@ class Drainer:
         connection = await connect_async(self._url, name=self._name)
         try:
             for backend_pid in {batch.in_doubt for batch in doubtful}:
-                answer = await (await connection.execute(_END_BACKEND, (backend_pid,))).fetchone()
+                with cut_off_after(connection, ANSWER_TIMEOUT_S):
+                    answer = await (await connection.execute(_END_BACKEND, (backend_pid,))).fetchone()
                 if answer is None or not answer[0]:
                     raise psycopg.OperationalError(f"backend {backend_pid} does not end")
             stored = []
             for batch in doubtful:
-                answer = await (await connection.execute(_IS_STORED, first_row(batch.batch))).fetchone()
+                with cut_off_after(connection, ANSWER_TIMEOUT_S):
+                    answer = await (await connection.execute(_IS_STORED, first_row(batch.batch))).fetchone()
                 if answer is not None and answer[0]:
                     stored.append(batch)
         finally:

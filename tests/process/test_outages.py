@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from storage.api_keys import generate_raw_key
+from storage.known_keys import FILE as KEYS_FILE
 from tests.batches import make_batch
 from tests.grpc_client import SERVICE, ReflectingClient, Refusal
 from tests.process.database import Database
@@ -70,6 +71,32 @@ def test_an_outage_under_load_loses_no_acknowledged_batch(data_folder: Path) -> 
         database.start()
         traffic.wait_for_acknowledgements(10, timeout_s=30)
         traffic.assert_stored_whole(server.database_url)
+
+
+def test_a_server_started_while_its_database_is_away_takes_batches(data_folder: Path) -> None:
+    folder = new_folder(data_folder)
+    with Database(new_folder(data_folder)) as database:
+        with start_server(database.url, "--data-dir", str(folder)) as server:
+            assert server.post(make_batch(server.project_id, traceId="before")).status == 202
+            wait_until((folder / KEYS_FILE).exists, "the keys are copied")
+        database.stop()
+        with start_server(
+            database.url, "--data-dir", str(folder), key=(server.project_id, server.api_key)
+        ) as restarted:
+            assert restarted.post(make_batch(server.project_id, traceId="during")).status == 202
+            assert_unavailable(restarted.post(make_batch(server.project_id), X_SeeStack_Key=generate_raw_key()))
+            assert restarted.request("GET", "/readyz").json["spool"]["batches"] == 1
+            assert restarted.stop() == 0
+        with start_server(
+            database.url, "--data-dir", str(folder), key=(server.project_id, server.api_key)
+        ) as restarted:
+            database.start()
+            wait_until(
+                lambda: restarted.request("GET", "/readyz").json["spool"]["batches"] == 0,
+                "the spool is empty",
+                RECOVERED_WITHIN_S,
+            )
+            assert [len(restarted.rows(trace)) for trace in ("before", "during")] == [1, 1]
 
 
 def test_a_server_whose_database_is_away_stops_cleanly(data_folder: Path) -> None:

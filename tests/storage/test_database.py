@@ -1,5 +1,6 @@
 """Connections, pools, and whether a batch could be stored now."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -45,8 +46,8 @@ class Pool:
     def check_ready(self, timeout_s: float = 20.0) -> None:
         self._loop.run(check_ready(self._pool, timeout_s))
 
-    def run(self, action: Callable[[psycopg.AsyncConnection], Awaitable[Result]]) -> Result:
-        return self._loop.run(run(self._pool, action, 20.0))
+    def run(self, action: Callable[[psycopg.AsyncConnection], Awaitable[Result]], timeout_s: float = 20.0) -> Result:
+        return self._loop.run(run(self._pool, action, timeout_s))
 
     def setting(self, name: str) -> str:
         """Return a setting that is in effect in the pool's connections."""
@@ -122,6 +123,18 @@ def test_a_database_is_ready_again_after_its_connections_were_lost(
     with Pool(loop, migrated_url) as pool:
         pool.check_ready()
         assert terminate_backends(connection) > 0
+        pool.check_ready()
+
+
+def test_a_query_that_is_not_answered_is_given_up_in_time(loop: EventLoop, migrated_url: str) -> None:
+    async def ask_slowly(connection: psycopg.AsyncConnection) -> None:
+        await connection.execute("SELECT pg_sleep(3600)")
+
+    with Pool(loop, migrated_url) as pool:
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            pool.run(ask_slowly, timeout_s=0.5)
+        assert time.monotonic() - began < 3
         pool.check_ready()
 
 
