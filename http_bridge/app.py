@@ -17,6 +17,7 @@ from http_bridge.waiting import wait
 from server.credentials import find_raw_key
 from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
 from server.failures import explain
+from server.idempotency import IDEMPOTENCY_HEADER, claim_of
 from server.service import IngestService
 from server.settings import Settings
 from server.uuids import REQUEST_ID_HEADER
@@ -57,8 +58,9 @@ def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
         environ = request.environ
         raw_key = find_raw_key(partial(find_header, environ), lenient=service.lenient)
         key = wait(service.authenticate(raw_key))
-        batch = decode_batch(read_body(environ, service))
-        return responses.accepted(wait(service.submit(key, batch).stored()))
+        body = read_body(environ, service)
+        claim = claim_of(key.project_id, find_header(environ, IDEMPOTENCY_HEADER), body)
+        return responses.accepted(wait(service.submit(key, decode_batch(body), claim).stored()))
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 
 from http_bridge.cors import MAX_AGE_S
 from server.errors import OUTCOMES, ErrorCode
+from server.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
 from server.rules import MAX_INT64, MAX_PATH_LENGTH, RULES, Text
 from server.settings import Contract, Settings
 from server.validation import MAX_DETAILS, MAX_ITEMS
@@ -153,7 +154,15 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
                 "in": "header",
                 "description": "A UUID to find this request by; anything else is ignored.",
                 "schema": {"type": "string"},
-            }
+            },
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "A batch that is sent again with the same key, within a day, is stored once and "
+                "answered as the first time; with another body it is refused. The project's own; quotes around it are optional.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
+                "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
+            },
         ],
         "requestBody": {
             "required": True,

@@ -45,7 +45,8 @@ class RawItems:
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """A decoded but unchecked batch."""
+    """A decoded but unchecked batch, with its idempotency key where the message itself may carry one."""
 
     project_id: object
     items: RawItems | type[NotAnArray] | None
+    idempotency_key: str | None = None

@@ -3,7 +3,8 @@
 import logging
 
 from server.errors import IngestError, ServiceUnavailableError
-from storage.errors import StorageUnavailableError, WriterOverloadedError
+from server.idempotency import key_was_reused
+from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError, WriterOverloadedError
 
 _logger = logging.getLogger(__name__)
 
@@ -17,5 +18,7 @@ def explain(error: Exception, request_id: str) -> IngestError:
         return error
     if isinstance(error, StorageUnavailableError | WriterOverloadedError):
         return ServiceUnavailableError()
+    if isinstance(error, IdempotencyKeyReusedError):
+        return key_was_reused()
     _logger.error("request %s failed", request_id, exc_info=error)
     return IngestError()

@@ -66,7 +66,8 @@ def decode_batch(data: bytes) -> RawBatch:
         for index, name in _EXPLICIT_FIELDS:
             columns[index] = _with_absent(items, name, columns[index])
     project_id = message.project_id if message.HasField("project_id") else None
-    return RawBatch(project_id, RawItems(len(items), columns))
+    idempotency_key = message.idempotency_key if message.HasField("idempotency_key") else None
+    return RawBatch(project_id, RawItems(len(items), columns), idempotency_key)
 
 
 def status_of(error: IngestError, request_id: str) -> Status:

@@ -15,6 +15,7 @@ from server.credentials import find_raw_key
 from server.errors import IngestError, ServiceUnavailableError
 from server.failures import explain
 from server.grpc_messages import batch_error_of, decode_batch, status_of
+from server.idempotency import IDEMPOTENCY_HEADER, claim_of
 from server.service import IngestService
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
 from storage.api_keys import ApiKey
@@ -103,7 +104,7 @@ class GrpcIngestService:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
         try:
             key = await self._authenticate(call)
-            accepted = await self._submit(key, data).stored()
+            accepted = await self._submit(key, data, call.header(IDEMPOTENCY_HEADER)).stored()
         except Exception as error:
             await call.refuse(call.explain(error))
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
@@ -163,6 +164,8 @@ class GrpcIngestService:
     async def _authenticate(self, call: _Call) -> ApiKey:
         return await self._service.authenticate(find_raw_key(call.header, lenient=self._service.lenient))
 
-    def _submit(self, key: ApiKey, data: bytes) -> Submission:
+    def _submit(self, key: ApiKey, data: bytes, idempotency_key: str | None = None) -> Submission:
         self._service.check_size(len(data))
-        return self._service.submit(key, decode_batch(data))
+        batch = decode_batch(data)
+        claim = claim_of(key.project_id, idempotency_key or batch.idempotency_key, data)
+        return self._service.submit(key, batch, claim)

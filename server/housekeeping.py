@@ -1,4 +1,8 @@
-"""What a server does beside serving: the schema, partitions for the days to come, and a copy of the keys on disk."""
+"""What a server does beside serving.
+
+The schema and its partitions for the days to come, idempotency keys that are old enough to be forgotten, the embedded
+database's health, and a copy of the API keys on disk.
+"""
 
 import logging
 import threading
@@ -11,6 +15,7 @@ from storage.api_keys import valid_keys
 from storage.database import connect
 from storage.embedded import EmbeddedServer
 from storage.errors import StorageError
+from storage.idempotency import forget_claims
 from storage.known_keys import KnownKeys
 
 INTERVAL_S = 2.0
@@ -59,6 +64,7 @@ class Housekeeping:
         self._next_schema_at = time.monotonic() + RETRY_INTERVAL_S
         with connect(self._url) as connection:
             made = prepare_schema(connection)
+            forget_claims(connection)
         if made:
             _logger.info("made %s", ", ".join(made))
         self._next_schema_at = time.monotonic() + SCHEMA_INTERVAL_S

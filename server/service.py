@@ -3,6 +3,10 @@
 The order is the contract's: authenticate, limit the size, decode (the protocol's part), validate, store.
 """
 
+import asyncio
+from collections.abc import Collection, Mapping
+from functools import partial
+
 from server.authentication import Authenticator
 from server.batch import RawBatch
 from server.errors import PayloadTooLargeError, ServiceUnavailableError
@@ -10,9 +14,10 @@ from server.settings import Contract, Settings
 from server.spooling import open_spool
 from server.validation import validate_batch
 from storage.api_keys import ApiKey
-from storage.database import check_ready, open_pool
+from storage.database import check_ready, open_pool, run
 from storage.errors import StorageUnavailableError
 from storage.http_requests import encode_batch
+from storage.idempotency import Claim, find_bodies
 from storage.known_keys import KnownKeys
 from storage.spool import SpoolStatus
 from storage.submission import Submission
@@ -23,6 +28,7 @@ class IngestService:
     """Authenticates, limits, validates and stores batches. One instance serves a process, on its event loop."""
 
     CLOSE_TIMEOUT_S = 5.0
+    QUERY_TIMEOUT_S = 3.0
     POOL_SIZE = 2  # one connection for keys, one for readiness
 
     def __init__(self, settings: Settings, *, database_url: str, name: str) -> None:
@@ -34,6 +40,8 @@ class IngestService:
         copy = KnownKeys(settings.data_dir) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy)
         self._writer = EventWriter(database_url, name=name, spool=self._spool)
+        # Batches with idempotency keys are written apart, so that the others pay nothing for it.
+        self._claiming_writer = EventWriter(database_url, name=name, spool=self._spool, find_bodies=self._find_bodies)
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
@@ -51,13 +59,15 @@ class IngestService:
         if size > self.max_body_bytes:
             raise PayloadTooLargeError(self.max_body_bytes)
 
-    def submit(self, key: ApiKey, batch: RawBatch) -> Submission:
+    def submit(self, key: ApiKey, batch: RawBatch, claim: Claim | None = None) -> Submission:
         """Validate a batch and begin to store it, whole or not at all; the submission tells when it is durable.
 
+        A batch whose `claim` was stored within the last day is not stored again.
         Raises ValidationFailedError; what is raised when it cannot be stored is a StorageError (see server.failures).
         """
         columns = validate_batch(batch, key.project_id, lenient=self.lenient)
-        return self._writer.submit(encode_batch(key.project_id, columns))
+        writer = self._writer if claim is None else self._claiming_writer
+        return writer.submit(encode_batch(key.project_id, columns, claim))
 
     async def check_ready(self) -> SpoolStatus | None:
         """Return what is in the spool, None without one.
@@ -74,8 +84,11 @@ class IngestService:
 
     async def close(self) -> None:
         """Store what was accepted and release the database."""
-        await self._writer.close(self.CLOSE_TIMEOUT_S)
+        await asyncio.gather(*(writer.close(self.CLOSE_TIMEOUT_S) for writer in (self._writer, self._claiming_writer)))
         await self._authenticator.close()
         await self._pool.close(self.CLOSE_TIMEOUT_S)
         if self._spool is not None:
             self._spool.close()
+
+    async def _find_bodies(self, ids: Collection[bytes]) -> Mapping[bytes, bytes]:
+        return await run(self._pool, partial(find_bodies, ids=ids), self.QUERY_TIMEOUT_S)

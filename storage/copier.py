@@ -43,6 +43,7 @@ _ANSWERED = (_State.PREPARING, _State.STARTING, _State.ENDING)  # what the serve
 class Copier:
     """Executes `COPY ... FROM STDIN` time and again: `begin`, `add` as often as needed, `end`.
 
+    The statement may go on with a second COPY, in the same transaction; `end` gets all its rows.
     Its connection is opened when it is needed, and again when it was lost.
     """
 
@@ -59,6 +60,7 @@ class Copier:
         self._link: _Link | None = None
         self._opening: asyncio.Task[psycopg.AsyncConnection] | None = None
         self._result: PGresult | None = None
+        self._second: bytes | None = None
         self._on_ready: Callable[[], None] = _ignore
         self._on_end: Callable[[psycopg.Error | None], None] = _ignore
         self._timer: asyncio.TimerHandle | None = None
@@ -100,18 +102,27 @@ class Copier:
             # What the server said before it went is still to be read, and then the copy ends.
             self._loop.call_soon(self._link.receive)
 
-    def end(self) -> None:
-        """Have the rows committed; only while filling."""
-        assert self._link is not None  # noqa: S101 - there is one while filling
+    def end(self, second: bytes | None = None) -> None:
+        """Have the rows committed, with those of the statement's second COPY, if it has one; only while filling."""
         self._state = _State.ENDING
+        self._second = second
         self._expect_answer()
         self.is_in_doubt = True
+        self._end_rows()
+
+    def _end_rows(self) -> None:
+        assert self._link is not None  # noqa: S101 - there is one while rows are sent
         try:
             self._link.pgconn.put_copy_end()
         except psycopg.OperationalError as error:
             self._finish(error)
-            return
-        self._link.flush()
+        else:
+            self._link.flush()
+
+    def _send_second(self, rows: bytes) -> None:
+        self._second = None
+        self.add(rows)
+        self._end_rows()
 
     def poll(self) -> None:
         """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
@@ -185,8 +196,11 @@ class Copier:
                 self._stop_timer()
                 self._state = _State.FILLING
                 self._on_ready()
+            elif result.status == ExecStatus.COPY_IN and self._second is not None:
+                self._send_second(self._second)
             else:
-                self._result = self._result or result
+                if self._result is None or self._result.status == ExecStatus.COMMAND_OK:
+                    self._result = result
                 # What the server itself reports it has not committed; libpq's own complaints have no SQLSTATE.
                 self.is_in_doubt = self.is_in_doubt and result.error_field(DiagnosticField.SQLSTATE) is None
         if self._link is not None and self._link.is_lost:

@@ -13,10 +13,13 @@ import psycopg
 from storage.copier import Copier
 from storage.database import connect_async, cut_off_after
 from storage.errors import SpoolError
-from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, first_row
+from storage.http_requests import COPY_WITH_CLAIMS, claims_data, copy_data, first_row
+from storage.idempotency import find_bodies
 from storage.spool import Spool, SpooledBatch
 
 ANSWER_TIMEOUT_S = 10.0
+
+_REUSED = "its idempotency key was used with another body"
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class Drainer:
         self._spool = spool
         self._url = url
         self._name = name
-        self._copier = Copier(url, name=name, statement=COPY)
+        self._copier = Copier(url, name=name, statement=COPY_WITH_CLAIMS)
 
     def close(self) -> None:
         """Close the connection."""
@@ -83,12 +86,32 @@ class Drainer:
         self._spool.remove(stored)
         return [batch for batch in lot if batch not in stored]
 
+    async def _without_repeats(self, lot: Sequence[SpooledBatch]) -> Sequence[SpooledBatch]:
+        """Return the batches whose idempotency keys are not stored yet; the others were sent again in the meantime."""
+        claims = {spooled.position: spooled.batch.claim for spooled in lot if spooled.batch.claim is not None}
+        connection = await connect_async(self._url, name=self._name)
+        try:
+            with cut_off_after(connection, ANSWER_TIMEOUT_S):
+                bodies = await find_bodies(connection, [claim.id for claim in claims.values()])
+        finally:
+            await connection.close()
+        repeats = [spooled for spooled in lot if (claim := claims.get(spooled.position)) and claim.id in bodies]
+        for spooled in repeats:
+            if bodies[claims[spooled.position].id] != claims[spooled.position].body:
+                _logger.error("a spooled batch of %d rows is put aside: %s", spooled.batch.rows, _REUSED)
+                self._spool.refuse(spooled, _REUSED)
+        self._spool.remove(repeats)
+        return [spooled for spooled in lot if spooled not in repeats]
+
     async def _store(self, lot: Sequence[SpooledBatch]) -> bool:
         """Store batches together, or each alone when Postgres refuses one; return whether it could be asked."""
         error = await self._copy(lot) if lot else None
         if isinstance(error, psycopg.errors.CheckViolation):
             # The row's day got its own partition while this waited for the default one, and is there next time.
             error = await self._copy(lot)
+        if isinstance(error, psycopg.errors.UniqueViolation):
+            lot = await self._without_repeats(lot)
+            error = await self._copy(lot) if lot else None
         if isinstance(error, psycopg.OperationalError):
             return False
         if error is None:
@@ -113,8 +136,9 @@ class Drainer:
                 self._copier.close()
                 ended.set_result(psycopg.OperationalError(str(error)))
                 return
-            self._copier.add(b"".join([COPY_HEADER, *[batch.batch.data for batch in lot], COPY_TRAILER]))
-            self._copier.end()
+            batches = [spooled.batch for spooled in lot]
+            self._copier.add(copy_data(batch.data for batch in batches))
+            self._copier.end(claims_data(batches))
 
         self._copier.begin(fill, ended.set_result)
         return await ended

@@ -25,6 +25,10 @@ class BatchRefusedError(StorageError):
     """Postgres refused the values of this batch; sending it again will not help."""
 
 
+class IdempotencyKeyReusedError(StorageError):
+    """The batch's idempotency key belongs to another batch; nothing of this one is stored."""
+
+
 class SchemaError(StorageError):
     """The database holds a schema that this version cannot bring up to date."""
 

@@ -14,12 +14,15 @@ from itertools import chain, repeat
 from typing import NamedTuple
 from uuid import UUID
 
+from storage.idempotency import COPY_CLAIMS, Claim, encode_claims
+
 # The order in which _encode_rows writes the fields.
 COPY = """
 COPY http_requests (received_at, project_id, id, "timestamp", duration_ms, request_size, response_size, status_code,
                     direction, method, host, path, trace_id, user_id, error_fingerprint)
 FROM STDIN (FORMAT BINARY)
 """
+COPY_WITH_CLAIMS = f"{COPY}; {COPY_CLAIMS}"
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
@@ -64,10 +67,14 @@ class HttpRequestColumns(NamedTuple):
 
 
 class EncodedBatch(NamedTuple):
-    """A batch ready to be copied: `data` is its rows in binary COPY form, without header and trailer."""
+    """A batch ready to be copied: `data` is its rows in binary COPY form, without header and trailer.
+
+    With a claim, it is not stored when its idempotency key is.
+    """
 
     rows: int
     data: bytes
+    claim: Claim | None = None
 
 
 class RowLocation(NamedTuple):
@@ -85,12 +92,23 @@ def first_row(batch: EncodedBatch) -> RowLocation:
     return RowLocation(UUID(bytes=project_id), moment, UUID(bytes=id_bytes))
 
 
-def encode_batch(project_id: UUID, columns: HttpRequestColumns) -> EncodedBatch:
+def copy_data(rows: Iterable[bytes]) -> bytes:
+    """Return all that a binary COPY of these rows is sent."""
+    return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
+
+
+def claims_data(batches: Iterable[EncodedBatch]) -> bytes:
+    """Return all that COPY_CLAIMS is sent for batches, of which any may have a claim."""
+    return copy_data([encode_claims(batch.claim for batch in batches if batch.claim is not None)])
+
+
+def encode_batch(project_id: UUID, columns: HttpRequestColumns, claim: Claim | None = None) -> EncodedBatch:
     """Encode a batch for COPY, giving each row its id (UUIDv7, RFC 9562) and the present time as `received_at`."""
     received_us = time.time_ns() // 1000
     return EncodedBatch(
         rows=len(columns.trace_id),
         data=b"".join(chain.from_iterable(_encode_rows(project_id, columns, received_us))),
+        claim=claim,
     )
 
 

@@ -8,19 +8,20 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import psycopg
 
 from storage.copier import Copier
-from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
-from storage.http_requests import COPY_HEADER, COPY_TRAILER
+from storage.errors import BatchRefusedError, IdempotencyKeyReusedError, StorageError, StorageUnavailableError
+from storage.http_requests import claims_data, copy_data
 from storage.spool import Spool
 from storage.submission import Submission
 
 _logger = logging.getLogger(__name__)
 
 Settle = Callable[[Submission, StorageError | None], None]
+FindBodies = Callable[[Collection[bytes]], Awaitable[Mapping[bytes, bytes]]]
 
 
 class Rescuer:
@@ -30,12 +31,18 @@ class Rescuer:
     RETRY_INTERVAL_S = 0.1
     PROBE_INTERVAL_S = 0.5  # between two tries to reach a database that is away
 
-    def __init__(self, copier: Copier, spool: Spool | None, max_bytes: int, settle: Settle) -> None:
-        """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch."""
+    def __init__(
+        self, copier: Copier, spool: Spool | None, max_bytes: int, settle: Settle, find_bodies: FindBodies | None
+    ) -> None:
+        """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch.
+
+        For batches with claims, `find_bodies` tells which claims are stored.
+        """
         self._copier = copier
         self._spool = spool
         self._max_bytes = max_bytes
         self._settle = settle
+        self._find_bodies = find_bodies
         self._one_at_a_time = asyncio.Lock()
         self._queue: deque[Submission] = deque()
         self._doubtful: deque[tuple[Sequence[Submission], int]] = deque()
@@ -104,9 +111,14 @@ class Rescuer:
                 await self._put_by(wanted, 0)
                 return
             error = await self._copy(wanted)
+            if isinstance(error, psycopg.errors.UniqueViolation) and self._find_bodies is not None:
+                lot, error = await self._set_repeats_aside(wanted, error, self._find_bodies)
+                if error is None:
+                    continue
             if isinstance(error, psycopg.OperationalError):
                 self._go_away(error)
-                backend_pid = self._copier.backend_pid if self._copier.is_in_doubt else 0
+                is_in_doubt = self._copier.is_in_doubt and self._find_bodies is None
+                backend_pid = self._copier.backend_pid if is_in_doubt else 0
                 if backend_pid or self._spool is not None or time.monotonic() > self._away_since + self.PATIENCE_S:
                     await self._put_by(wanted, backend_pid)
                     return
@@ -127,6 +139,27 @@ class Rescuer:
                 self._settle(submission, reason)
             return
 
+    async def _set_repeats_aside(
+        self, lot: Sequence[Submission], error: psycopg.Error, find_bodies: FindBodies
+    ) -> tuple[Sequence[Submission], psycopg.Error | None]:
+        """Settle batches whose claims are stored, and put off those whose claims stand before them in the lot.
+
+        Returns the others, or all with the error when that was not what it meant or the database cannot be asked.
+        """
+        claims = [(submission, submission.batch.claim) for submission in lot if submission.batch.claim is not None]
+        try:
+            bodies = await find_bodies([claim.id for _, claim in claims])
+        except psycopg.Error as failure:
+            return lot, psycopg.OperationalError(str(failure))
+        remaining: dict[bytes, Submission] = {}
+        for submission, claim in claims:
+            body = bodies.get(claim.id)
+            if body is not None:
+                self._settle(submission, None if body == claim.body else IdempotencyKeyReusedError())
+            elif remaining.setdefault(claim.id, submission) is not submission:
+                self._queue.append(submission)
+        return list(remaining.values()), error if len(remaining) == len(lot) else None
+
     def _without_withdrawn(self, lot: Sequence[Submission]) -> list[Submission]:
         for submission in lot:
             if submission.is_withdrawn:
@@ -137,8 +170,9 @@ class Rescuer:
         ended: asyncio.Future[psycopg.Error | None] = asyncio.get_running_loop().create_future()
 
         def fill() -> None:
-            self._copier.add(b"".join([COPY_HEADER, *[submission.batch.data for submission in lot], COPY_TRAILER]))
-            self._copier.end()
+            batches = [submission.batch for submission in lot]
+            self._copier.add(copy_data(batch.data for batch in batches))
+            self._copier.end(claims_data(batches) if self._find_bodies is not None else None)
 
         def end(error: psycopg.Error | None) -> None:
             if not ended.done():  # it is when the rescuer was stopped
@@ -154,7 +188,9 @@ class Rescuer:
         if self._spool is not None:
             batches = [submission.batch for submission in lot]
             try:
-                await asyncio.to_thread(self._spool.append, batches, in_doubt=backend_pid)
+                reused = await asyncio.to_thread(self._spool.append, batches, in_doubt=backend_pid)
+                for position in reused:
+                    self._settle(lot[position], IdempotencyKeyReusedError())
                 error = None
             except StorageUnavailableError as failure:
                 _logger.warning("%d batches cannot be kept: %s", len(lot), failure)

@@ -5,6 +5,7 @@ of the machine, a restart, and an upgrade. Several processes append; one drains 
 """
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from storage.errors import SpoolError, SpoolFullError
 from storage.http_requests import EncodedBatch
+from storage.idempotency import Claim
 
 FILE = "spool.sqlite3"
 BUSY_TIMEOUT_S = 10.0
@@ -32,7 +34,9 @@ CREATE TABLE IF NOT EXISTS batches (
     spooled_at REAL NOT NULL,
     row_count  INTEGER NOT NULL,
     in_doubt   INTEGER NOT NULL,
-    data       BLOB NOT NULL
+    data       BLOB NOT NULL,
+    claim      BLOB UNIQUE,
+    claim_body BLOB
 );
 CREATE TABLE IF NOT EXISTS refused (
     position   INTEGER PRIMARY KEY,
@@ -52,9 +56,14 @@ END;
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_APPEND = "INSERT INTO batches (spooled_at, row_count, in_doubt, data) VALUES (?, ?, ?, ?)"
+_APPEND = """
+INSERT INTO batches (spooled_at, row_count, in_doubt, data, claim, claim_body) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_CLAIM_BODY = "SELECT claim_body FROM batches WHERE claim = ?"
 _SIZES = "SELECT position, length(data) FROM batches ORDER BY position LIMIT ?"
-_BATCHES = "SELECT position, in_doubt, row_count, data FROM batches WHERE position <= ? ORDER BY position"
+_BATCHES = """
+SELECT position, in_doubt, row_count, data, claim, claim_body FROM batches WHERE position <= ? ORDER BY position
+"""
 _MARK = "UPDATE batches SET in_doubt = ? WHERE position = ?"
 _REMOVE = "DELETE FROM batches WHERE position = ?"
 _REFUSE = "INSERT INTO refused SELECT position, ?, ?, row_count, data FROM batches WHERE position = ?"
@@ -86,7 +95,7 @@ class SpoolStatus:
 
 
 class Spool:
-    """A spool file, used from one thread at a time."""
+    """A spool file. Any thread may write; `status` is asked on one thread, and never waits for a writer."""
 
     LOT_BATCHES = 1_000
     ROOM_BYTES = 2**18  # a spool with less room than this counts as full
@@ -95,23 +104,24 @@ class Spool:
         """Open the spool of a data folder, and make it when there is none. Raises SpoolError."""
         self._path = folder / FILE
         self._max_bytes = max_bytes
+        self._writing = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = self._connect()
             self._path.chmod(0o600)
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
                 raise SpoolError(f"{self._path} was written by a newer version")
             self._connection.executescript(_SETTINGS)
             self._connection.executescript(_SCHEMA)
+            self._reader = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise SpoolError(f"the spool {self._path} cannot be used: {error}") from error
 
-    def append(self, batches: Sequence[EncodedBatch], *, in_doubt: int = 0) -> None:
-        """Store batches, all or none; when this returns they are durable.
+    def append(self, batches: Sequence[EncodedBatch], *, in_doubt: int = 0) -> list[int]:
+        """Store batches, all or none; when this returns they are durable. Repeated ones are stored once.
 
+        Returns the positions of those that are not stored: their idempotency keys are there with another body.
         Raises SpoolFullError when there is no room for them, SpoolError when they cannot be written.
         """
         now = time.time()
@@ -119,7 +129,7 @@ class Spool:
             (used,) = connection.execute("SELECT bytes FROM totals").fetchone()
             if used + sum(len(batch.data) for batch in batches) > self._max_bytes:
                 raise SpoolFullError(f"the spool {self._path} is full")
-            connection.executemany(_APPEND, [(now, batch.rows, in_doubt, batch.data) for batch in batches])
+            return [position for position, batch in enumerate(batches) if not _append(connection, batch, in_doubt, now)]
 
     def oldest(self, max_bytes: int) -> list[SpooledBatch]:
         """Return the batches that have been here longest, up to `max_bytes` of them, at least one if there is any."""
@@ -130,7 +140,10 @@ class Spool:
                 break
             last = position
         rows = self._connection.execute(_BATCHES, (last,)).fetchall()
-        return [SpooledBatch(position, in_doubt, EncodedBatch(count, data)) for position, in_doubt, count, data in rows]
+        return [
+            SpooledBatch(position, in_doubt, EncodedBatch(count, data, Claim(*claim) if claim[0] else None))
+            for position, in_doubt, count, data, *claim in rows
+        ]
 
     def mark(self, batches: Iterable[SpooledBatch], backend_pid: int) -> None:
         """Note durably that a backend may store these batches from now on."""
@@ -151,7 +164,8 @@ class Spool:
     def shrink(self) -> None:
         """Give the disk back what is not used any more."""
         try:
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # Each step frees a page, and only a script is stepped to its end when there are no rows.
+            self._connection.executescript("PRAGMA incremental_vacuum")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be shrunk: {error}") from error
@@ -159,7 +173,7 @@ class Spool:
     def status(self) -> SpoolStatus:
         """Return what is in the spool. Raises SpoolError."""
         try:
-            batches, rows, size, oldest, refused = self._connection.execute(_STATUS).fetchone()
+            batches, rows, size, oldest, refused = self._reader.execute(_STATUS).fetchone()
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
         age_s = max(0.0, time.time() - oldest) if oldest else 0.0
@@ -167,18 +181,33 @@ class Spool:
 
     def close(self) -> None:
         """Close the file."""
+        self._reader.close()
         self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            with self._writing:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be written: {error}") from error
+
+
+def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, now: float) -> bool:
+    """Store a batch unless it is there; return False when its idempotency key is there with another body."""
+    if batch.claim is not None:
+        found = connection.execute(_CLAIM_BODY, (batch.claim.id,)).fetchone()
+        if found is not None:
+            return bool(found[0] == batch.claim.body)
+    connection.execute(_APPEND, (now, batch.rows, in_doubt, batch.data, *(batch.claim or (None, None))))
+    return True

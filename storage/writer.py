@@ -15,8 +15,8 @@ import psycopg
 
 from storage.copier import Copier
 from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
-from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, EncodedBatch
-from storage.rescuer import Rescuer
+from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, COPY_WITH_CLAIMS, EncodedBatch, claims_data
+from storage.rescuer import FindBodies, Rescuer
 from storage.spool import Spool
 from storage.submission import Submission
 
@@ -58,18 +58,26 @@ class EventWriter:
     MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
     POLL_INTERVAL_S = 0.01
 
-    def __init__(self, url: str, *, name: str, spool: Spool | None = None) -> None:
-        """`name` shows in the database's list of connections; `spool` takes batches while the database is away."""
+    def __init__(
+        self, url: str, *, name: str, spool: Spool | None = None, find_bodies: FindBodies | None = None
+    ) -> None:
+        """`name` shows in the database's list of connections; `spool` takes batches while the database is away.
+
+        With `find_bodies`, which tells the claims that are stored, all batches must have claims; else none may.
+        """
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Submission] = deque()
         self._pending_bytes = 0
         self._unsettled: set[Submission] = set()
         self._is_closed = False
-        self._copiers = [Copier(url, name=name, statement=COPY) for _ in range(self.CONNECTIONS)]
+        self._has_claims = find_bodies is not None
+        statement = COPY_WITH_CLAIMS if self._has_claims else COPY
+        self._copiers = [Copier(url, name=name, statement=statement) for _ in range(self.CONNECTIONS)]
         self._filling: _Flush | None = None
         self._committing: set[_Flush] = set()
         self._expected = 0  # how many batches a flush is likely to get before long
-        self._rescuer = Rescuer(Copier(url, name=name, statement=COPY), spool, self.MAX_FLUSH_BYTES, self._settle)
+        rescuing = Copier(url, name=name, statement=statement)
+        self._rescuer = Rescuer(rescuing, spool, self.MAX_FLUSH_BYTES, self._settle, find_bodies)
 
     def submit(self, batch: EncodedBatch) -> Submission:
         """Begin to write a batch; the submission tells when it is durable.
@@ -167,7 +175,8 @@ class EventWriter:
         self._filling = None
         self._committing.add(flush)
         flush.copier.add(COPY_TRAILER)
-        flush.copier.end()
+        claims = claims_data(submission.batch for submission in flush.submissions) if self._has_claims else None
+        flush.copier.end(claims)
         self._fill()
 
     def _on_end(self, flush: _Flush, error: psycopg.Error | None) -> None:
@@ -178,7 +187,9 @@ class EventWriter:
             for submission in flush.submissions:
                 self._settle(submission, None)
         elif isinstance(error, psycopg.OperationalError):
-            backend_pid = flush.copier.backend_pid if flush.copier.is_in_doubt else 0
+            # A claim makes a second try safe, whatever became of the first one.
+            is_in_doubt = flush.copier.is_in_doubt and not self._has_claims
+            backend_pid = flush.copier.backend_pid if is_in_doubt else 0
             self._rescuer.take_unanswered(flush.submissions, backend_pid, error)
             self._rescuer.take(self._queue)
             self._queue.clear()

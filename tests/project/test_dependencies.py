@@ -11,7 +11,7 @@ from tests.project.repository import ROOT
 
 # A package, and what it may import besides the standard library.
 ALLOWED = {
-    "storage": {"storage", "psycopg", "psycopg_pool"},
+    "storage": {"storage", "msgspec", "psycopg", "psycopg_pool"},
     "server": {
         "server", "storage", "seestack", "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec",
         "platformdirs", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich",

@@ -16,6 +16,7 @@ from storage.database import connect
 from storage.embedded import EmbeddedServer
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions
+from storage.spool import Spool
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.submitting import Writer, open_writer
@@ -77,6 +78,14 @@ def writer(loop: EventLoop, migrated_url: str) -> Iterator[Writer]:
     """A writer into the migrated database."""
     with open_writer(loop, migrated_url) as writer:
         yield writer
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    """An empty spool."""
+    spool = Spool(tmp_path, max_bytes=2**30)
+    yield spool
+    spool.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,15 @@
 """Submitting batches to a writer from outside its event loop, and waiting for what becomes of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from storage.database import connect_async
 from storage.http_requests import EncodedBatch
+from storage.idempotency import find_bodies
+from storage.spool import Spool
 from storage.writer import EventWriter
 from tests.storage.event_loop import EventLoop
 
@@ -16,9 +19,15 @@ Stored: TypeAlias = "Future[int]"
 class Writer:
     """An EventWriter on an event loop, for use in other threads."""
 
-    def __init__(self, loop: EventLoop, url: str) -> None:
+    def __init__(self, loop: EventLoop, url: str, *, spool: Spool | None = None, has_claims: bool = False) -> None:
+        async def find(ids: Collection[bytes]) -> Mapping[bytes, bytes]:
+            async with await connect_async(url, name="tests") as connection:
+                return await find_bodies(connection, ids)
+
         self.loop = loop
-        self.events = loop.call(lambda: EventWriter(url, name="tests"))
+        self.events = loop.call(
+            lambda: EventWriter(url, name="tests", spool=spool, find_bodies=find if has_claims else None)
+        )
 
     def close(self, timeout_s: float) -> None:
         """Close the writer and return when that is done."""
@@ -26,9 +35,9 @@ class Writer:
 
 
 @contextmanager
-def open_writer(loop: EventLoop, url: str) -> Iterator[Writer]:
+def open_writer(loop: EventLoop, url: str, *, spool: Spool | None = None, has_claims: bool = False) -> Iterator[Writer]:
     """Make a writer, and close it at the end."""
-    writer = Writer(loop, url)
+    writer = Writer(loop, url, spool=spool, has_claims=has_claims)
     try:
         yield writer
     finally:

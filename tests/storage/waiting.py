@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
+from storage.http_requests import EncodedBatch
 from tests.storage.rows import encoded
 from tests.storage.submitting import Stored, Writer, submit
 
@@ -80,14 +81,14 @@ def transaction_holding(url: str, statement: str) -> Iterator[Callable[[], None]
 
 @contextmanager
 def busy_writer(
-    writer: Writer, connection: psycopg.Connection, url: str
+    writer: Writer, connection: psycopg.Connection, url: str, batch: EncodedBatch | None = None
 ) -> Iterator[tuple[Stored, Callable[[], None]]]:
     """Hold up the writer with one batch before it takes rows, so that what is submitted now is queued.
 
     Yields the future of that batch, and a function that lets the writer go on. At the end the batch is settled.
     """
     with transaction_holding(url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE") as release:
-        busy = submit(writer, encoded())
+        busy = submit(writer, batch or encoded())
         wait_until(lambda: count_waiting(connection) == 1)
         yield busy, release
     wait([busy], TIMEOUT_S)

@@ -26,27 +26,27 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fseestack/ingest/v1/ingest.proto\x12\x12seestack.ingest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x19IngestHttpRequestsRequest\x12\x17\n\nproject_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x08requests\x18\x02 \x03(\x0b\x32\x1f.seestack.ingest.v1.HttpRequestB\r\n\x0b_project_id\":\n\x1aIngestHttpRequestsResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\"v\n\x19StreamHttpRequestsRequest\x12\x17\n\nproject_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x08requests\x18\x02 \x03(\x0b\x32\x1f.seestack.ingest.v1.HttpRequestB\r\n\x0b_project_id\"~\n\x1aStreamHttpRequestsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x12\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05H\x00\x12/\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1e.seestack.ingest.v1.BatchErrorH\x00\x42\t\n\x07outcome\"\xad\x01\n\nBatchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12<\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32\".seestack.ingest.v1.FieldViolation\x12.\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x93\x03\n\x0bHttpRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x18\n\x0bstatus_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0b\x64uration_ms\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0crequest_size\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1a\n\rresponse_size\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x14\n\x07user_id\x18\n \x01(\tH\x04\x88\x01\x01\x12\x1e\n\x11\x65rror_fingerprint\x18\x0b \x01(\tH\x05\x88\x01\x01\x12-\n\ttimestamp\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_status_codeB\x0e\n\x0c_duration_msB\x0f\n\r_request_sizeB\x10\n\x0e_response_sizeB\n\n\x08_user_idB\x14\n\x12_error_fingerprint2\xfd\x01\n\rIngestService\x12s\n\x12IngestHttpRequests\x12-.seestack.ingest.v1.IngestHttpRequestsRequest\x1a..seestack.ingest.v1.IngestHttpRequestsResponse\x12w\n\x12StreamHttpRequests\x12-.seestack.ingest.v1.StreamHttpRequestsRequest\x1a..seestack.ingest.v1.StreamHttpRequestsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fseestack/ingest/v1/ingest.proto\x12\x12seestack.ingest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x19IngestHttpRequestsRequest\x12\x17\n\nproject_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x08requests\x18\x02 \x03(\x0b\x32\x1f.seestack.ingest.v1.HttpRequest\x12\x1c\n\x0fidempotency_key\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_project_idB\x12\n\x10_idempotency_key\":\n\x1aIngestHttpRequestsResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\"\xa8\x01\n\x19StreamHttpRequestsRequest\x12\x17\n\nproject_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x08requests\x18\x02 \x03(\x0b\x32\x1f.seestack.ingest.v1.HttpRequest\x12\x1c\n\x0fidempotency_key\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_project_idB\x12\n\x10_idempotency_key\"~\n\x1aStreamHttpRequestsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x12\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05H\x00\x12/\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1e.seestack.ingest.v1.BatchErrorH\x00\x42\t\n\x07outcome\"\xad\x01\n\nBatchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12<\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32\".seestack.ingest.v1.FieldViolation\x12.\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x93\x03\n\x0bHttpRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x18\n\x0bstatus_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0b\x64uration_ms\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0crequest_size\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1a\n\rresponse_size\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x14\n\x07user_id\x18\n \x01(\tH\x04\x88\x01\x01\x12\x1e\n\x11\x65rror_fingerprint\x18\x0b \x01(\tH\x05\x88\x01\x01\x12-\n\ttimestamp\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_status_codeB\x0e\n\x0c_duration_msB\x0f\n\r_request_sizeB\x10\n\x0e_response_sizeB\n\n\x08_user_idB\x14\n\x12_error_fingerprint2\xfd\x01\n\rIngestService\x12s\n\x12IngestHttpRequests\x12-.seestack.ingest.v1.IngestHttpRequestsRequest\x1a..seestack.ingest.v1.IngestHttpRequestsResponse\x12w\n\x12StreamHttpRequests\x12-.seestack.ingest.v1.StreamHttpRequestsRequest\x1a..seestack.ingest.v1.StreamHttpRequestsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seestack.ingest.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INGESTHTTPREQUESTSREQUEST']._serialized_start=120
-  _globals['_INGESTHTTPREQUESTSREQUEST']._serialized_end=238
-  _globals['_INGESTHTTPREQUESTSRESPONSE']._serialized_start=240
-  _globals['_INGESTHTTPREQUESTSRESPONSE']._serialized_end=298
-  _globals['_STREAMHTTPREQUESTSREQUEST']._serialized_start=300
-  _globals['_STREAMHTTPREQUESTSREQUEST']._serialized_end=418
-  _globals['_STREAMHTTPREQUESTSRESPONSE']._serialized_start=420
-  _globals['_STREAMHTTPREQUESTSRESPONSE']._serialized_end=546
-  _globals['_BATCHERROR']._serialized_start=549
-  _globals['_BATCHERROR']._serialized_end=722
-  _globals['_FIELDVIOLATION']._serialized_start=724
-  _globals['_FIELDVIOLATION']._serialized_end=776
-  _globals['_HTTPREQUEST']._serialized_start=779
-  _globals['_HTTPREQUEST']._serialized_end=1182
-  _globals['_INGESTSERVICE']._serialized_start=1185
-  _globals['_INGESTSERVICE']._serialized_end=1438
+  _globals['_INGESTHTTPREQUESTSREQUEST']._serialized_start=121
+  _globals['_INGESTHTTPREQUESTSREQUEST']._serialized_end=289
+  _globals['_INGESTHTTPREQUESTSRESPONSE']._serialized_start=291
+  _globals['_INGESTHTTPREQUESTSRESPONSE']._serialized_end=349
+  _globals['_STREAMHTTPREQUESTSREQUEST']._serialized_start=352
+  _globals['_STREAMHTTPREQUESTSREQUEST']._serialized_end=520
+  _globals['_STREAMHTTPREQUESTSRESPONSE']._serialized_start=522
+  _globals['_STREAMHTTPREQUESTSRESPONSE']._serialized_end=648
+  _globals['_BATCHERROR']._serialized_start=651
+  _globals['_BATCHERROR']._serialized_end=824
+  _globals['_FIELDVIOLATION']._serialized_start=826
+  _globals['_FIELDVIOLATION']._serialized_end=878
+  _globals['_HTTPREQUEST']._serialized_start=881
+  _globals['_HTTPREQUEST']._serialized_end=1284
+  _globals['_INGESTSERVICE']._serialized_start=1287
+  _globals['_INGESTSERVICE']._serialized_end=1540
 # @@protoc_insertion_point(module_scope)

@@ -34,10 +34,13 @@ class IngestHttpRequestsRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Required. UUID, in its 36-character form, of the project the API key
     belongs to. A server in lenient mode takes it from the key when absent.
     """
+    idempotency_key: _builtins.str
+    """Stands for metadata `idempotency-key`, where that is not sent."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___HttpRequest]:
         """Required. 1 to 100 items."""
@@ -47,13 +50,19 @@ class IngestHttpRequestsRequest(_message.Message):
         *,
         project_id: _builtins.str | None = ...,
         requests: _abc.Iterable[Global___HttpRequest] | None = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "project_id", b"project_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_project_id", b"_project_id", "idempotency_key", b"idempotency_key", "project_id", b"project_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "project_id", b"project_id", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_project_id", b"_project_id", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
     _WhichOneofReturnType__project_id: _TypeAlias = _typing.Literal["project_id"]  # noqa: Y015
     _WhichOneofArgType__project_id: _TypeAlias = _typing.Literal["_project_id", b"_project_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__project_id) -> _WhichOneofReturnType__project_id | None: ...
 
 Global___IngestHttpRequestsRequest: _TypeAlias = IngestHttpRequestsRequest  # noqa: Y015
@@ -92,8 +101,13 @@ class StreamHttpRequestsRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Required. UUID of the project the API key belongs to."""
+    idempotency_key: _builtins.str
+    """A batch that is sent again with the same key, within a day, is stored once
+    and answered as the first time. 1 to 255 printable ASCII characters.
+    """
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___HttpRequest]:
         """Required. 1 to 100 items."""
@@ -103,13 +117,19 @@ class StreamHttpRequestsRequest(_message.Message):
         *,
         project_id: _builtins.str | None = ...,
         requests: _abc.Iterable[Global___HttpRequest] | None = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "project_id", b"project_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_project_id", b"_project_id", "idempotency_key", b"idempotency_key", "project_id", b"project_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "project_id", b"project_id", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_project_id", b"_project_id", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
     _WhichOneofReturnType__project_id: _TypeAlias = _typing.Literal["project_id"]  # noqa: Y015
     _WhichOneofArgType__project_id: _TypeAlias = _typing.Literal["_project_id", b"_project_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__project_id) -> _WhichOneofReturnType__project_id | None: ...
 
 Global___StreamHttpRequestsRequest: _TypeAlias = StreamHttpRequestsRequest  # noqa: Y015

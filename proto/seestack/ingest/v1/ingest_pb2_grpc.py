@@ -32,6 +32,11 @@ class IngestServiceStub:
     send `x-request-id` (a UUID); the server answers with the one it used, in the
     response's trailing metadata.
 
+    A client may send `idempotency-key` (1 to 255 printable ASCII characters): a
+    batch that is sent again with the same key, within a day, is stored once and
+    answered as the first time. The same key with another body is refused with
+    INVALID_ARGUMENT.
+
     A failed call carries google.rpc details: `ErrorInfo` (reason = one of the
     codes listed at BatchError.code, domain = "seestack"), `RequestInfo`,
     `BadRequest` with one violation a field, and `RetryInfo` where a retry helps.
@@ -61,6 +66,11 @@ class IngestServiceServicer:
     Every call carries the raw API key as metadata `x-seestack-key`. A client may
     send `x-request-id` (a UUID); the server answers with the one it used, in the
     response's trailing metadata.
+
+    A client may send `idempotency-key` (1 to 255 printable ASCII characters): a
+    batch that is sent again with the same key, within a day, is stored once and
+    answered as the first time. The same key with another body is refused with
+    INVALID_ARGUMENT.
 
     A failed call carries google.rpc details: `ErrorInfo` (reason = one of the
     codes listed at BatchError.code, domain = "seestack"), `RequestInfo`,
@@ -117,6 +127,11 @@ class IngestService:
     Every call carries the raw API key as metadata `x-seestack-key`. A client may
     send `x-request-id` (a UUID); the server answers with the one it used, in the
     response's trailing metadata.
+
+    A client may send `idempotency-key` (1 to 255 printable ASCII characters): a
+    batch that is sent again with the same key, within a day, is stored once and
+    answered as the first time. The same key with another body is refused with
+    INVALID_ARGUMENT.
 
     A failed call carries google.rpc details: `ErrorInfo` (reason = one of the
     codes listed at BatchError.code, domain = "seestack"), `RequestInfo`,
