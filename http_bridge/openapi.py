@@ -159,7 +159,8 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
                 "name": "Idempotency-Key",
                 "in": "header",
                 "description": "A batch that is sent again with the same key, within a day, is stored once and "
-                "answered as the first time; with another body it is refused. The project's own; quotes around it are optional.",
+                "answered as the first time; with another body it is refused. Keys are the project's own, and quotes "
+                "around them are optional.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
                 "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
             },
