@@ -1,7 +1,6 @@
 """A process that serves HTTP: `python -m http_bridge`, started by the supervisor."""
 
 import asyncio
-import signal
 import socket
 
 import uvloop
@@ -9,20 +8,24 @@ import uvloop
 from http_bridge import responses
 from http_bridge.app import create_app
 from http_bridge.http_server import HttpServer
+from server.tls import open_tls, use_newest
 from server.worker import Worker
 
 
 async def serve(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
     assert worker.listen_fd is not None  # noqa: S101 - the supervisor always passes one
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    orders = worker.take_orders()
+    tls = open_tls(worker.settings)
     service = worker.create_service("http")
     await service.start()
     server = HttpServer(create_app(service, worker.settings), responses.refusal)
-    await server.start(socket.socket(fileno=worker.listen_fd))
+    await server.start(socket.socket(fileno=worker.listen_fd), use_newest(tls) if tls is not None else None)
+    follower = asyncio.create_task(tls.follow()) if tls is not None else None
     worker.report_ready()
-    await stopped.wait()
+    await orders.carry_out(server.retire)
+    if follower is not None:
+        follower.cancel()
     await server.stop(worker.settings.grace_seconds)
     await service.close()
 

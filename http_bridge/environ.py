@@ -24,7 +24,7 @@ def connection_environ(transport: asyncio.BaseTransport) -> Environ:
         "SERVER_PORT": str(own[1]),
         "REMOTE_ADDR": peer[0] if peer else "",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": "https" if transport.get_extra_info("ssl_object") else "http",
         "wsgi.errors": sys.stderr,
         "wsgi.input_terminated": True,
         "wsgi.multithread": False,

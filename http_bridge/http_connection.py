@@ -67,7 +67,9 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what is under way when the client has ended its side only."""
         self._end()
-        return self._active is not None or bool(self._requests)
+        # The end of a TLS connection is that of both sides.
+        is_half = self._transport.get_extra_info("ssl_object") is None
+        return is_half and (self._active is not None or bool(self._requests))
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -100,6 +102,10 @@ class HttpConnection(asyncio.Protocol):
             is_overdue = self._active is None and not self._requests and waited_s > IDLE_TIMEOUT_S
         if is_overdue:
             self._transport.abort()
+
+    def retire(self) -> None:
+        """Let the next answer be the last one."""
+        self._is_stopping = True
 
     def stop(self) -> None:
         """Finish what has begun to come in, then close."""

@@ -1,7 +1,8 @@
-"""Serves a WSGI application over HTTP/1.1 from an inherited listening socket."""
+"""Serves a WSGI application over HTTP/1.1 from an inherited listening socket, in plain text or over TLS."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from http_bridge.http_connection import Application, HttpConnection
@@ -9,6 +10,12 @@ from server.errors import IngestError
 
 BACKLOG = 1024
 CHECK_INTERVAL_S = 1.0
+TICK_S = 0.01
+HANDSHAKE_TIMEOUT_S = 10.0
+# For the last bytes of an answer and the client's farewell, which many clients do not send.
+TLS_CLOSE_TIMEOUT_S = 1.0
+# How long a connection that has nothing to do may still bring a request to a server that retires.
+LINGER_S = 1.0
 
 
 class HttpServer:
@@ -20,11 +27,33 @@ class HttpServer:
         self._refuse = refuse
         self._connections: set[HttpConnection] = set()
 
-    async def start(self, listener: socket.socket) -> None:
-        """Serve on a listening socket from now on."""
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on a listening socket from now on; with `tls`, nothing else is spoken there."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._connect,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls is not None else None,
+            ssl_shutdown_timeout=TLS_CLOSE_TIMEOUT_S if tls is not None else None,
+        )
         self._checker = loop.create_task(self._drop_overdue())
+
+    async def retire(self) -> None:
+        """Leave new connections to others, and see the clients of this server off; to be followed by `stop`.
+
+        For LINGER_S each connection's next answer says that it is the last, so that a client which sends again and
+        again never finds its connection closed in the moment in which it sends.
+        """
+        self._server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LINGER_S
+        while loop.time() < deadline:
+            # Also those whose TLS handshake has ended meanwhile.
+            for connection in self._connections:
+                connection.retire()
+            await asyncio.sleep(TICK_S)
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight for at most `grace_s`, then cut off the rest."""
@@ -35,7 +64,7 @@ class HttpServer:
         for connection in list(self._connections):
             connection.stop()
         while self._connections and loop.time() < deadline:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(TICK_S)
         for connection in list(self._connections):
             connection.abort()
         self._checker.cancel()

@@ -1,8 +1,6 @@
 """A process that serves gRPC: `python -m server.grpc_worker`, started by the supervisor."""
 
 import asyncio
-import logging
-import signal
 from typing import Any
 
 import grpc
@@ -11,13 +9,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.errors import ServiceUnavailableError
 from server.grpc_service import SERVICE_NAME, GrpcIngestService
+from server.listeners import close_listeners, has_connections
 from server.network import join_host_port
 from server.reflection import enable_reflection
 from server.service import IngestService
 from server.settings import Settings
+from server.tls import TlsFiles, TlsMaterial, open_tls
 from server.worker import Worker
 
 HEALTH_INTERVAL_S = 1.0
+# gRPC changes the age at which a connection has to end by up to a tenth, so that not all end at once.
+AGE_JITTER = 1.1
+# On top, for a client's answer to being asked to leave.
+LEAVING_MARGIN_S = 1.0
+LEAVING_INTERVAL_S = 0.1
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -35,8 +40,6 @@ _OPTIONS: dict[str, int] = {
 # Messages up to this many times the limit are read whole, so that they can be refused with an explanation.
 _READ_LIMIT_FACTOR = 4
 
-_logger = logging.getLogger(__name__)
-
 
 async def serve(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
@@ -44,20 +47,23 @@ async def serve(worker: Worker) -> None:
     service = worker.create_service("grpc")
     await service.start()
     handlers = GrpcIngestService(service)
-    server = create_server(settings)
+    tls = open_tls(settings)
+    server = create_server(settings, tls)
     server.add_generic_rpc_handlers((handlers.handler(),))
     health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     enable_reflection(server)
 
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    orders = worker.take_orders()
     watcher = asyncio.create_task(_report_health(service, health_servicer))
+    follower = asyncio.create_task(tls.follow()) if tls is not None else None
     await server.start()
     worker.report_ready()
-    await stopped.wait()
+    await orders.carry_out(lambda: retire(settings))
 
     watcher.cancel()
+    if follower is not None:
+        follower.cancel()
     await health_servicer.enter_graceful_shutdown()
     handlers.stop_streams()
     await server.stop(settings.grace_seconds)
@@ -87,12 +93,51 @@ class _HealthServicer(health.aio.HealthServicer):
         self._stopping.set()
 
 
-def create_server(settings: Settings) -> grpc.aio.Server:
+def create_server(settings: Settings, tls: TlsFiles | None = None) -> grpc.aio.Server:
     """Return a server that listens by the settings and serves nothing yet."""
-    limit = settings.max_body_bytes * _READ_LIMIT_FACTOR
-    server = grpc.aio.server(options=(*_OPTIONS.items(), ("grpc.max_receive_message_length", limit)))
-    server.add_insecure_port(join_host_port(settings.grpc_host, settings.grpc_port))
+    options = (
+        *_OPTIONS.items(),
+        ("grpc.max_receive_message_length", settings.max_body_bytes * _READ_LIMIT_FACTOR),
+        ("grpc.max_connection_age_ms", int(settings.grpc_connection_seconds * 1000)),
+    )
+    server = grpc.aio.server(options=options)
+    address = join_host_port(settings.grpc_host, settings.grpc_port)
+    if tls is None:
+        server.add_insecure_port(address)
+    else:
+        server.add_secure_port(address, _create_credentials(tls))
     return server
+
+
+async def retire(settings: Settings) -> None:
+    """Leave new connections to other workers, and wait until every client was asked to connect anew.
+
+    Stopping a gRPC server fails the calls that have come and are not begun yet, and those on their way. A connection
+    that has reached its age loses none: the client makes new calls elsewhere, and those under way are finished.
+    """
+    loop = asyncio.get_running_loop()
+    await close_listeners(settings.grpc_port)
+    deadline = loop.time() + settings.grpc_connection_seconds * AGE_JITTER + LEAVING_MARGIN_S
+    while has_connections(settings.grpc_port) and loop.time() < deadline:
+        await asyncio.sleep(LEAVING_INTERVAL_S)
+
+
+def _create_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    """Return credentials whose handshakes use what `tls` holds at that time."""
+    used = tls.material
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        if used is tls.material:
+            return None
+        used = tls.material
+        return _configure(used)
+
+    return grpc.dynamic_ssl_server_credentials(_configure(used), fetch, used.client_ca is not None)  # type: ignore[arg-type] # of a stub
+
+
+def _configure(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(material.key, material.chain)], material.client_ca)
 
 
 async def _report_health(service: IngestService, servicer: health.aio.HealthServicer) -> None:

@@ -1,5 +1,6 @@
 """Addresses and sockets."""
 
+import ipaddress
 import socket
 
 
@@ -10,6 +11,11 @@ class PortTakenError(Exception):
 def join_host_port(host: str, port: int) -> str:
     """Return "host:port", an IPv6 address in brackets (RFC 3986, 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(bound: socket.socket) -> bool:
+    """Tell whether only this machine can connect to a socket that is bound to an IP address."""
+    return ipaddress.ip_address(bound.getsockname()[0]).is_loopback
 
 
 def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:

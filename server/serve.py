@@ -1,7 +1,9 @@
 """`seestack-ingest serve`: everything from an empty folder to a running server, and back down again."""
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -12,36 +14,53 @@ from pydantic import SecretStr
 
 from server.bootstrap import ensure_first_key, open_database, prepare_schema
 from server.housekeeping import Housekeeping
-from server.network import listen, reserve
-from server.settings import Settings, Spooling
+from server.network import is_loopback, join_host_port, listen, reserve
+from server.settings import Settings, Spooling, describe_setting
 from server.spooling import SpoolDrain
 from server.supervisor import Supervisor
+from server.tls import check_dates, open_tls
+from server.tls_watch import TlsWatch
 from storage.database import connect
 from storage.errors import StorageUnavailableError
 from storage.known_keys import KnownKeys
+
+_STANDARD_INPUT = 0
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Signals:
-    """The first SIGTERM or Ctrl-C asks to stop, the second one to hurry."""
+    """The first SIGTERM or Ctrl-C asks to stop, the second one to hurry; SIGHUP asks to replace the workers.
+
+    SIGHUP because the terminal was closed asks to stop.
+    """
 
     stop: threading.Event
     hurry: threading.Event
+    replace: threading.Event
+    has_terminal: bool
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         (self.hurry if self.stop.is_set() else self.stop).set()
+
+    def handle_hangup(self, number: int, frame: FrameType | None) -> None:
+        is_terminal_closed = self.has_terminal and not os.isatty(_STANDARD_INPUT)
+        (self.stop if is_terminal_closed else self.replace).set()
 
 
 def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `announce` is called with the effective settings once requests are served.
 
-    Raises PortTakenError, WorkerStartError and StorageError when the server cannot be started.
+    Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
     """
-    signals = _Signals(threading.Event(), threading.Event())
+    signals = _Signals(threading.Event(), threading.Event(), threading.Event(), os.isatty(_STANDARD_INPUT))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signals.handle)
+    signal.signal(signal.SIGHUP, signals.handle_hangup)
+    tls = open_tls(settings)
+    if tls is not None:
+        check_dates(settings, tls.material)
     with ExitStack() as stack:
         http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
         grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
@@ -66,11 +85,26 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         housekeeping = Housekeeping(database_url, embedded, known_keys)
         stack.callback(housekeeping.stop)
         stack.callback(SpoolDrain(settings, database_url).stop)
+        if tls is not None:
+            stack.callback(TlsWatch(tls).stop)
+        if tls is None:
+            _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
         supervisor.start()
         if not signals.stop.is_set():
             announce(effective)
-            supervisor.watch(signals.stop)
+            supervisor.watch(signals.stop, signals.replace)
         _logger.info("stopping: finishing what is in flight, for at most %g s", settings.grace_seconds)
         supervisor.stop(signals.hurry)
     _logger.info("stopped")
+
+
+def _warn_of_plain_text(*listeners: socket.socket) -> None:
+    """Warn when the ports, which speak plain text, can be reached from other machines."""
+    open_ports = [join_host_port(*each.getsockname()[:2]) for each in listeners if not is_loopback(each)]
+    if open_ports:
+        _logger.warning(
+            "whoever is on the network's way can read what is sent to %s, API keys included: "
+            "set %s and %s, or put a TLS proxy in front and listen on 127.0.0.1",
+            " and ".join(open_ports), describe_setting("tls_cert"), describe_setting("tls_key"),
+        )  # fmt: skip

@@ -59,6 +59,19 @@ class Settings(BaseSettings):
     grpc_workers: int = Field(
         default_factory=lambda: _worker_count(), ge=1, le=64, description="processes that serve gRPC"
     )
+    tls_cert: Path | None = Field(
+        None, description="PEM file of the certificate and its chain; both ports then speak TLS only"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key, without a passphrase")
+    grpc_client_ca: Path | None = Field(
+        None, description="PEM file of the CAs of which gRPC clients must show a certificate"
+    )
+    grpc_connection_seconds: float = Field(
+        30.0,
+        ge=0.5,
+        le=86400,
+        description="time after which gRPC clients connect anew, without losing a call, perhaps to another worker",
+    )
     contract: Contract = Field(
         Contract.STRICT, description="`lenient` admits what older SDKs send: no projectId, no sizes, other key headers"
     )
@@ -113,6 +126,11 @@ def environment_name(field: str) -> str:
     return ENV_PREFIX + field.upper()
 
 
+def describe_setting(field: str) -> str:
+    """Return how people give a setting: http_port -> SEESTACK_HTTP_PORT (--http-port)."""
+    return f"{environment_name(field)} (--{field.replace('_', '-')})"
+
+
 def load_settings(**flags: Any) -> Settings:
     """Read the environment, `flags` (field names; None means not given) winning over it.
 
@@ -128,7 +146,7 @@ def _explain(item: object) -> str:
     assert isinstance(item, dict)  # noqa: S101 - pydantic's ErrorDetails
     field = str(item["loc"][0]) if item["loc"] else "settings"
     shown = "" if field == "database_url" else f" is {item['input']!r}, which"
-    return f"{environment_name(field)} (--{field.replace('_', '-')}){shown} is wrong: {item['msg']}"
+    return f"{describe_setting(field)}{shown} is wrong: {item['msg']}"
 
 
 def _worker_count() -> int:

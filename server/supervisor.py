@@ -1,4 +1,4 @@
-"""Starts the worker processes, starts them again when they die, and stops them."""
+"""Starts the worker processes, starts them again when they die, replaces them, and stops them."""
 
 import logging
 import os
@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from server.rolling_restart import RollingRestart
 from server.settings import Settings
+from server.slot import FIRST_PAUSE_S, Slot
 
 # Worker processes are told apart by name only: this package does not import the bridge.
 HTTP_MODULE = "http_bridge"
@@ -22,7 +23,6 @@ READY_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1
 # A worker that lived shorter than this is started again after a pause, which doubles up to the longest.
 HEALTHY_AFTER_S = 5.0
-FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
 # On top of the grace period, for what a worker does after its last request.
 STOP_MARGIN_S = 12.0
@@ -32,19 +32,6 @@ _logger = logging.getLogger(__name__)
 
 class WorkerStartError(Exception):
     """A worker did not come up when the server was started."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A place for one worker process, and what became of the processes that held it."""
-
-    module: str
-    arguments: tuple[int, ...]
-    process: "subprocess.Popen[bytes] | None" = None
-    ready_fd: int = -1  # where the process tells that it serves
-    started_at: float = 0.0
-    pause_s: float = field(default=FIRST_PAUSE_S)
-    next_start_at: float = 0.0
 
 
 class Supervisor:
@@ -60,12 +47,20 @@ class Supervisor:
     ) -> None:
         """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from."""
         self._grace_s = settings.grace_seconds
-        self._environment = {**os.environ, **settings.to_environment()}
+        # What gRPC itself logs are mistakes of clients, and that a worker has stopped to listen.
+        self._environment = {"GRPC_VERBOSITY": "NONE", **os.environ, **settings.to_environment()}
         self._http_listener = http_listener
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         self._lifeline, self._lifeline_end = os.pipe()
-        self._slots = [_Slot(http_module, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
-        self._slots += [_Slot(grpc_module, ()) for _ in range(settings.grpc_workers)]
+        self._slots = [Slot(http_module, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
+        self._slots += [Slot(grpc_module, ()) for _ in range(settings.grpc_workers)]
+        self._rolling_restart = RollingRestart(
+            self._slots,
+            self._start,
+            ready_timeout_s=READY_TIMEOUT_S,
+            # A gRPC worker waits for its connections' age before the grace period begins.
+            retire_timeout_s=2 * settings.grpc_connection_seconds + self._grace_s + STOP_MARGIN_S,
+        )
 
     def start(self) -> None:
         """Start all workers and wait until they serve. Raises WorkerStartError when one does not."""
@@ -86,14 +81,18 @@ class Supervisor:
             self._signal(signal.SIGKILL)
             raise
 
-    def watch(self, stop: threading.Event) -> None:
-        """Start workers that die again, until `stop` is set."""
+    def watch(self, stop: threading.Event, replace: threading.Event) -> None:
+        """Start workers that die again, until `stop` is set; replace all of them whenever `replace` is set."""
         while not stop.wait(POLL_INTERVAL_S):
             for slot in self._slots:
                 if slot.process is not None and slot.process.poll() is not None:
                     self._bury(slot)
                 if slot.process is None and time.monotonic() >= slot.next_start_at:
                     self._start(slot)
+            if replace.is_set():
+                replace.clear()
+                self._rolling_restart.request()
+            self._rolling_restart.advance()
 
     def stop(self, hurry: threading.Event) -> None:
         """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
@@ -107,7 +106,7 @@ class Supervisor:
             process.kill()
             process.wait()
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         slot.ready_fd, ready_fd = os.pipe()
         slot.started_at = time.monotonic()
         slot.process = subprocess.Popen(  # noqa: S603 - our own modules
@@ -120,7 +119,7 @@ class Supervisor:
         )
         os.close(ready_fd)
 
-    def _bury(self, slot: _Slot) -> None:
+    def _bury(self, slot: Slot) -> None:
         assert slot.process is not None  # noqa: S101 - called for slots with a process
         now = time.monotonic()
         is_early = now - slot.started_at < HEALTHY_AFTER_S
@@ -129,11 +128,11 @@ class Supervisor:
         _logger.error(
             "%s worker %d ended with %s and is started again", slot.module, slot.process.pid, slot.process.returncode
         )
-        slot.process = None
-        os.close(slot.ready_fd)
+        slot.release()
 
     def _running(self) -> "Sequence[subprocess.Popen[bytes]]":
-        return [slot.process for slot in self._slots if slot.process is not None and slot.process.poll() is None]
+        slots = [*self._slots, *self._rolling_restart.processes]
+        return [slot.process for slot in slots if slot.process is not None and slot.is_running]
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._running():

@@ -1,16 +1,19 @@
 """What every worker process has: settings from its environment, and the pipes that tie it to its supervisor."""
 
+import asyncio
 import gc
 import os
 import signal
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
 from server.log import configure_logging
 from server.service import IngestService
 from server.settings import Settings, load_settings
+from server.slot import RETIRE
 
 GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks at the youngest
 
@@ -45,6 +48,10 @@ class Worker:
         assert url is not None  # noqa: S101 - the supervisor always passes one
         return IngestService(self.settings, database_url=url.get_secret_value(), name=name)
 
+    def take_orders(self) -> "Orders":
+        """Listen to the supervisor's signals from now on; to be called on the event loop."""
+        return Orders(asyncio.get_running_loop())
+
     def report_ready(self) -> None:
         """Tell the supervisor that requests are served from now on."""
         os.write(self.ready_fd, b".")
@@ -53,3 +60,26 @@ class Worker:
     def _follow_supervisor(self) -> None:
         os.read(self.lifeline_fd, 1)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Orders:
+    """What the supervisor's signals ask of a worker: SIGTERM to stop at once, RETIRE to see its clients off first."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._stop = asyncio.Event()
+        self._retire = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(RETIRE, self._retire.set)
+
+    async def carry_out(self, retire: Callable[[], Awaitable[None]]) -> None:
+        """Return when it is time to stop, `retire` having been awaited if that was asked; SIGTERM cuts it short."""
+
+        async def leave() -> None:
+            await self._retire.wait()
+            await retire()
+
+        stopping, leaving = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(leave())
+        await asyncio.wait((stopping, leaving), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not leaving.cancel():
+            leaving.result()

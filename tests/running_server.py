@@ -130,7 +130,7 @@ def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, in
     """Wait for the banner and return the ports it names, HTTP and gRPC."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"HTTP +http://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
+        found = re.search(r"HTTP +https?://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
         if found:
             return int(found[1]), int(found[2])
         time.sleep(0.05)

@@ -10,7 +10,8 @@ from server.bootstrap import open_database
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.network import PortTakenError, listen, reserve
-from server.settings import Settings, environment_name
+from server.settings import Settings, SettingsError, environment_name
+from server.tls import check_dates, read_tls
 from storage.database import connect
 from storage.errors import StorageError
 
@@ -22,7 +23,7 @@ _VERSION = "SELECT current_setting('server_version')"
 @with_settings()
 @explains_errors
 def check(settings: Settings, *, as_json: bool) -> None:
-    """Show the effective settings, and try whether the database and the ports can be used.
+    """Show the effective settings, and try whether the database, the ports and the TLS files can be used.
 
     Secrets are not shown. Ends with exit code 1 when something cannot be used. While a server runs, its ports are
     taken.
@@ -32,6 +33,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
         "database": _try(lambda: _check_database(settings)),
         "HTTP port": _try(lambda: _check_port(listen, settings.http_host, settings.http_port)),
         "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
+        "TLS": _try(lambda: _check_tls(settings)),
     }
     if as_json:
         results = {name: {"usable": usable, "message": message} for name, (usable, message) in checks.items()}
@@ -50,7 +52,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
 def _try(action: Callable[[], str]) -> tuple[bool, str]:
     try:
         return True, action()
-    except (StorageError, PortTakenError) as error:
+    except (StorageError, PortTakenError, SettingsError) as error:
         return False, str(error)
 
 
@@ -64,3 +66,11 @@ def _check_database(settings: Settings) -> str:
 def _check_port(bind: Callable[[str, int], socket.socket], host: str, port: int) -> str:
     bind(host, port).close()
     return f"{host}, port {port}"
+
+
+def _check_tls(settings: Settings) -> str:
+    material = read_tls(settings)
+    if material is None:
+        return "off: both ports speak plain text"
+    check_dates(settings, material)
+    return f"certificate valid until {material.valid_until:%Y-%m-%d}"

@@ -25,6 +25,10 @@ _METAVARS: dict[str, str] = {
     "grpc_host": "ADDRESS",
     "http_port": "PORT",
     "grpc_port": "PORT",
+    "tls_cert": "FILE",
+    "tls_key": "FILE",
+    "grpc_client_ca": "FILE",
+    "grpc_connection_seconds": "SECONDS",
     "contract": "|".join(Contract),
     "max_body_bytes": "BYTES",
     "cors_origins": "ORIGINS",
@@ -62,6 +66,8 @@ def explains_errors(command: Command) -> Command:
     def call(**arguments: Any) -> Any:
         try:
             return command(**arguments)
+        except SettingsError as error:
+            fail(str(error), SETTINGS_EXIT_CODE)
         except (StorageError, PortTakenError, WorkerStartError) as error:
             fail(str(error))
         except psycopg.Error as error:

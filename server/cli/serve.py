@@ -29,8 +29,9 @@ Send a batch, by HTTP and by gRPC, then look at the rows:
 
   KEY=$(sed -n 's/.*"apiKey": "\\(.*\\)".*/\\1/p' {quoted_file})
   BATCH='{batch}'
-  curl {http_url}/ingest/v1/http-requests -H "X-SeeStack-Key: $KEY" -H 'Content-Type: application/json' -d "$BATCH"
-  grpcurl -plaintext -H "x-seestack-key: $KEY" -d "$BATCH" {grpc_target} \
+  curl {curl_flags}{http_url}/ingest/v1/http-requests -H "X-SeeStack-Key: $KEY" \
+-H 'Content-Type: application/json' -d "$BATCH"
+  grpcurl {grpcurl_flags}-H "x-seestack-key: $KEY" -d "$BATCH" {grpc_target} \
 seestack.ingest.v1.IngestService/IngestHttpRequests
   {psql} -c 'SELECT "timestamp", method, host, path, status_code FROM http_requests ORDER BY id DESC LIMIT 20'
 """
@@ -63,14 +64,26 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
     grpc_host = _WILDCARDS.get(settings.grpc_host, settings.grpc_host)
     file = credentials_path(settings.data_dir)
     credentials = read_credentials(settings.data_dir) if is_embedded else None
+    scheme, curl_flags, grpcurl_flags = _tls_words(settings)
     return (_BANNER + (_CREDENTIALS if credentials else _NO_CREDENTIALS)).format(
-        http_url=f"http://{join_host_port(http_host, settings.http_port)}",
+        http_url=f"{scheme}://{join_host_port(http_host, settings.http_port)}",
         grpc_target=join_host_port(grpc_host, settings.grpc_port),
+        curl_flags=curl_flags,
+        grpcurl_flags=grpcurl_flags,
         file=file,
         quoted_file=shlex.quote(str(file)),
         batch=_example_batch(credentials[0]) if credentials else "",
         psql=_own_command(settings, "psql"),
     )
+
+
+def _tls_words(settings: Settings) -> tuple[str, str, str]:
+    """Return the scheme of URLs, and the flags with which curl and grpcurl trust the server; each ends with a blank."""
+    if settings.tls_cert is None:
+        return "http", "", "-plaintext "
+    certificate = shlex.quote(str(settings.tls_cert))
+    own = "-cert CLIENT.pem -key CLIENT.key " if settings.grpc_client_ca is not None else ""
+    return "https", f"--cacert {certificate} ", f"-cacert {certificate} {own}"
 
 
 def _example_batch(project_id: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from storage.embedded import EmbeddedServer
+from tests.certificates import Authority
 from tests.cli.ports import closed_port, listening_port
 from tests.running_server import COMMAND, RunningServer
 
@@ -42,6 +43,7 @@ def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
         "database": True,
         "HTTP port": True,
         "gRPC port": True,
+        "TLS": True,
     }
     settings = json.loads(done.stdout)["settings"]
     assert settings["SEESTACK_GRACE_SECONDS"] == 7
@@ -54,7 +56,7 @@ def test_people_read_tables(database_url: str) -> None:
     assert done.returncode == 0
     assert "SEESTACK_DATABASE_URL" in done.stdout
     assert "NOT USABLE" not in done.stdout
-    assert done.stdout.count("usable") == 3
+    assert done.stdout.count("usable") == 4
     assert PASSWORD not in done.stdout
 
 
@@ -82,8 +84,17 @@ def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:
     ports = ("--http-port", str(server.http_port), "--grpc-port", str(server.grpc_port))
     done = run_check("--json", "--database-url", server.database_url, *ports)
     assert done.returncode == 1
-    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database"]
+    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database", "TLS"]
     assert server.request("GET", "/healthz").status == 200
+
+
+def test_tls_files_are_tried_too(tmp_path: Path, database_url: str) -> None:
+    certificate, key = Authority(tmp_path).issue("server")
+    flags = ("--json", "--database-url", database_url, "--tls-cert", str(certificate), "--tls-key")
+    assert checks_of(run_check(*flags, str(key)))["TLS"]["message"].startswith("certificate valid until 2")
+    done = run_check(*flags, str(certificate))
+    assert done.returncode == 1
+    assert [name for name, result in checks_of(done).items() if not result["usable"]] == ["TLS"]
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["for people", "json"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,9 @@ class InProcess:
 
 
 @contextmanager
-def serve(application: Application, *, send_buffer: int | None = None) -> Iterator[InProcess]:
+def serve(
+    application: Application, *, send_buffer: int | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[InProcess]:
     """Serve an application on a free port; at the end no exception must have gone astray.
 
     `send_buffer` is in bytes; with a small one, answers wait in the server as soon as a client does not read.
@@ -85,7 +88,7 @@ def serve(application: Application, *, send_buffer: int | None = None) -> Iterat
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         port = listener.getsockname()[1]
         server = thread.call(lambda: HttpServer(application, responses.refusal))
-        thread.run(server.start(listener))
+        thread.run(server.start(listener, tls))
         running = InProcess(port, server, thread)
         try:
             yield running

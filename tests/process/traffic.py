@@ -47,6 +47,7 @@ class Traffic:
     def __init__(self, server: RunningServer) -> None:
         self.acknowledged: dict[str, set[str]] = {protocol: set() for protocol in PROTOCOLS}
         self.refusals = 0
+        self.failures: dict[str, list[str]] = {protocol: [] for protocol in PROTOCOLS}
         self.wrong_answers: list[str] = []
         self._server = server
         self._stopped = threading.Event()
@@ -107,7 +108,8 @@ class Traffic:
         trace, batch = self._make_batch()
         try:
             answer = self._server.post(batch)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
+            self.failures[HTTP].append(repr(error))
             self._stopped.wait(PAUSE_AFTER_FAILURE_S)
             return
         if answer.status not in _HTTP_STATUSES:
@@ -115,7 +117,7 @@ class Traffic:
         elif answer.status == 202:
             self._acknowledge(HTTP, trace, answer.json["accepted"])
         else:
-            self._note_refusal()
+            self._note_refusal(HTTP, str(answer.status))
 
     def _send_unary(self) -> None:
         with self._connect() as channel:
@@ -128,14 +130,14 @@ class Traffic:
                     response = stub.IngestHttpRequests(request, metadata=metadata, timeout=TIMEOUT_S)
                     self._acknowledge(UNARY, trace, response.accepted)
             except grpc.RpcError as error:
-                self._note_grpc_failure(error)
+                self._note_grpc_failure(UNARY, error)
 
     def _send_stream(self) -> None:
         with self._connect() as channel, open_stream(channel, self._server.api_key) as stream:
             try:
                 self._feed(stream)
             except grpc.RpcError as error:
-                self._note_grpc_failure(error)
+                self._note_grpc_failure(STREAM, error)
 
     def _feed(self, stream: OpenStream) -> None:
         underway: deque[str] = deque()
@@ -149,7 +151,7 @@ class Traffic:
                 if response.error.code != "SERVICE_UNAVAILABLE":
                     self.wrong_answers.append(f"gRPC stream {response.error}")
                 underway.popleft()
-                self._note_refusal()
+                self._note_refusal(STREAM, response.error.code)
             else:
                 self._acknowledge(STREAM, underway.popleft(), response.accepted)
 
@@ -168,11 +170,12 @@ class Traffic:
             self.wrong_answers.append(f"{protocol} accepted {accepted} rows of {BATCH_ROWS}")
         self._stopped.wait(PAUSE_S)
 
-    def _note_refusal(self) -> None:
+    def _note_refusal(self, protocol: str, reason: str) -> None:
         self.refusals += 1
+        self.failures[protocol].append(reason)
         self._stopped.wait(PAUSE_AFTER_FAILURE_S)
 
-    def _note_grpc_failure(self, error: Any) -> None:
+    def _note_grpc_failure(self, protocol: str, error: Any) -> None:
         if error.code() not in _GRPC_STATUSES:
             self.wrong_answers.append(f"gRPC {error.code().name} {error.details()}")
-        self._note_refusal()
+        self._note_refusal(protocol, error.code().name)

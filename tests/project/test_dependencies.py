@@ -13,8 +13,8 @@ from tests.project.repository import ROOT
 ALLOWED = {
     "storage": {"storage", "msgspec", "psycopg", "psycopg_pool"},
     "server": {
-        "server", "storage", "seestack", "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec",
-        "platformdirs", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich",
+        "server", "storage", "seestack", "click", "cryptography", "google", "grpc", "grpc_health", "grpc_reflection",
+        "msgspec", "platformdirs", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich",
         "uvloop",
     },
     "http_bridge": {

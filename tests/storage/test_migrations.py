@@ -1,16 +1,20 @@
 """The schema's history on real databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+import storage.migrations
 from storage.database import connect
 from storage.errors import SchemaError
-from storage.migrations import all_migrations, migrate
+from storage.migrations import Migration, all_migrations, migrate
+from tests.process.polling import wait_until
 from tests.storage.defaults import set_default
 from tests.storage.waiting import run_at_once
 
+ALL = all_migrations()
 TABLES = {"projects", "api_keys", "http_requests", "http_requests_older", "http_requests_ahead"}
 
 
@@ -97,3 +101,38 @@ def test_the_first_day_begins_at_midnight_utc_even_if_the_clocks_changed_this_we
             "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'http_requests_ahead'"
         ).fetchone() or ("",)
     assert " 00:00:00+00" in bound
+
+
+def test_a_migration_that_has_to_wait_for_a_table_holds_up_nobody_for_long(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Migration(len(ALL) + 1, "change", "ALTER TABLE projects ADD COLUMN colour text")
+    monkeypatch.setattr(storage.migrations, "all_migrations", lambda: [*ALL, change])
+    monkeypatch.setattr(storage.migrations, "LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr(storage.migrations, "PAUSE_S", 0.2)
+    with connect(migrated_url) as migrating, connect(migrated_url) as writer, ThreadPoolExecutor() as executor:
+        with psycopg.connect(migrated_url) as reader:
+            reader.execute("SELECT count(*) FROM projects")
+            applied = executor.submit(migrate, migrating)
+            wait_until(lambda: is_waiting(writer), "the migration waits for the reader")
+            writer.execute("SET statement_timeout = '5s'")
+            writer.execute("INSERT INTO projects (name) VALUES ('stored meanwhile')")
+            assert not applied.done()
+        assert applied.result() == [change]
+
+
+def test_a_table_that_is_never_let_go_of_is_explained(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = Migration(len(ALL) + 1, "change", "ALTER TABLE projects ADD COLUMN colour text")
+    monkeypatch.setattr(storage.migrations, "all_migrations", lambda: [*ALL, change])
+    for name, value in {"LOCK_TIMEOUT": "10ms", "PAUSE_S": 0.01, "ATTEMPTS": 3}.items():
+        monkeypatch.setattr(storage.migrations, name, value)
+    with connect(migrated_url) as migrating, psycopg.connect(migrated_url) as reader:
+        reader.execute("SELECT count(*) FROM projects")
+        with pytest.raises(SchemaError, match="long transactions"):
+            migrate(migrating)
+        assert len(history(migrating)) == len(ALL)
+
+
+def is_waiting(connection: psycopg.Connection) -> bool:
+    row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return row is not None and row[0] > 0

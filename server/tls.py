@@ -1,0 +1,178 @@
+"""TLS: the certificate, its key and the CAs of clients, from files that may be replaced while the server runs."""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from server.settings import Settings, SettingsError, describe_setting
+
+REFRESH_INTERVAL_S = 2.0
+
+FilesState: TypeAlias = list[tuple[int, int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """What the files held, in PEM; the key is the one of the certificate that comes first in the chain."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
+    valid_from: datetime
+    valid_until: datetime
+    context: ssl.SSLContext = field(compare=False)  # for HTTP/1.1 clients
+
+
+class TlsFiles:
+    """The TLS files of a server, and what they held when they could last be used."""
+
+    def __init__(self, settings: Settings, state: FilesState, material: TlsMaterial) -> None:
+        """Take what was read of the files of `settings` when they were in `state`, or after that."""
+        self.material = material
+        self._settings = settings
+        self._state = state
+
+    def refresh(self) -> bool:
+        """Read the files again if they changed, and return whether `material` is new.
+
+        Raises SettingsError when they cannot be used: `material` stays, and they are read again the next time.
+        """
+        state = _state_of_files(self._settings)
+        if state == self._state:
+            return False
+        material = read_tls(self._settings)
+        if material is None:
+            return False
+        check_dates(self._settings, material)
+        self._state = state
+        is_new = material != self.material
+        self.material = material
+        return is_new
+
+    async def follow(self) -> None:
+        """Keep `material` new, until cancelled. What cannot be used is passed over: the supervisor logs it."""
+        while True:
+            await asyncio.sleep(REFRESH_INTERVAL_S)
+            with suppress(SettingsError):
+                self.refresh()
+
+
+def open_tls(settings: Settings) -> TlsFiles | None:
+    """Return the TLS files of these settings, None without TLS. Raises SettingsError when they do not fit."""
+    state = _state_of_files(settings)
+    material = read_tls(settings)
+    return TlsFiles(settings, state, material) if material is not None else None
+
+
+def read_tls(settings: Settings) -> TlsMaterial | None:
+    """Read the files, and check that they fit each other; return None without TLS.
+
+    Raises SettingsError that names the setting, the file and what is wrong with it.
+    """
+    cert_path, key_path, ca_path = settings.tls_cert, settings.tls_key, settings.grpc_client_ca
+    if cert_path is None:
+        for name in ("tls_key", "grpc_client_ca"):
+            if getattr(settings, name) is not None:
+                raise SettingsError(f"{describe_setting(name)} needs {describe_setting('tls_cert')} beside it")
+        return None
+    if key_path is None:
+        raise SettingsError(f"{describe_setting('tls_cert')} needs {describe_setting('tls_key')} beside it")
+    chain, key = _read("tls_cert", cert_path), _read("tls_key", key_path)
+    leaf = _parse_certificates("tls_cert", cert_path, chain)[0]
+    if _public_key(key_path, key) != _encode(leaf.public_key()):
+        raise _unusable(
+            "tls_key", key_path, f"does not fit the certificate in {cert_path}: give the key it was made for"
+        )
+    client_ca = _read("grpc_client_ca", ca_path) if ca_path is not None else None
+    if ca_path is not None and client_ca is not None:
+        _parse_certificates("grpc_client_ca", ca_path, client_ca)
+    context = _create_context(cert_path, key_path)
+    return TlsMaterial(chain, key, client_ca, leaf.not_valid_before_utc, leaf.not_valid_after_utc, context)
+
+
+def check_dates(settings: Settings, material: TlsMaterial) -> None:
+    """Raise SettingsError when the certificate is not valid now."""
+    now = datetime.now(UTC)
+    assert settings.tls_cert is not None  # noqa: S101 - where the material came from
+    if now > material.valid_until:
+        raise _unusable("tls_cert", settings.tls_cert, f"expired on {material.valid_until:%Y-%m-%d}: renew it")
+    if now < material.valid_from:
+        raise _unusable(
+            "tls_cert", settings.tls_cert, f"is valid from {material.valid_from:%Y-%m-%d} only: is the clock right?"
+        )
+
+
+def use_newest(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context whose handshakes use what `files` hold at that time."""
+    context = files.material.context
+
+    def choose(handshake: ssl.SSLObject, name: str | None, initial: ssl.SSLContext) -> None:
+        handshake.context = files.material.context
+
+    # Called in every handshake, also of clients that name no server.
+    context.sni_callback = choose
+    return context
+
+
+def _create_context(cert: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        reason = (error.reason or "unknown").lower().replace("_", " ")
+        raise _unusable("tls_cert", cert, f"OpenSSL refuses: {reason}; have another one made") from error
+    return context
+
+
+def _state_of_files(settings: Settings) -> FilesState:
+    """Return what changes when a file is replaced or written to."""
+    states: FilesState = []
+    for path in (settings.tls_cert, settings.tls_key, settings.grpc_client_ca):
+        try:
+            status = path.stat() if path is not None else None
+        except OSError:
+            status = None
+        states.append((status.st_ino, status.st_size, status.st_mtime_ns) if status is not None else None)
+    return states
+
+
+def _read(name: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unusable(name, path, f"cannot be read: {error.strerror}") from error
+
+
+def _parse_certificates(name: str, path: Path, data: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise _unusable(name, path, "holds no certificate: a PEM file with BEGIN CERTIFICATE is needed") from error
+
+
+def _public_key(path: Path, data: bytes) -> bytes:
+    try:
+        return _encode(load_pem_private_key(data, password=None).public_key())
+    except TypeError as error:
+        raise _unusable("tls_key", path, "is encrypted: store the key without a passphrase") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _unusable("tls_key", path, "holds no key: a PEM file with BEGIN PRIVATE KEY is needed") from error
+
+
+def _encode(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _unusable(name: str, path: Path, problem: str) -> SettingsError:
+    return SettingsError(f"{describe_setting(name)} is {str(path)!r}, which {problem}")

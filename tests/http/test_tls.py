@@ -1,0 +1,148 @@
+"""HTTP over TLS: clients that break off, stay silent or speak something else, and a server that retires."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from flask import Flask, request
+
+from http_bridge import http_server
+from http_bridge.waiting import wait
+from server.settings import load_settings
+from server.tls import open_tls, use_newest
+from tests.certificates import Authority
+from tests.http.in_process import InProcess, count_connections, serve
+from tests.process.polling import refuses_connections, wait_until
+
+TIMEOUT_S = 10.0
+HANDSHAKE_TIMEOUT_S = 0.3
+QUICKLY_S = 5
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET_SLOW = GET.replace(b" / ", b" /slow ")
+CLIENT_HELLO_BEGINS = bytes.fromhex("16030100c8010000c40303")
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def page() -> str:
+        return f"{request.environ['wsgi.url_scheme']} {request.url_root}"
+
+    @app.get("/slow")
+    def slow() -> str:
+        wait(asyncio.sleep(0.1))
+        return "slow"
+
+    return app
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    monkeypatch.setattr(http_server, "HANDSHAKE_TIMEOUT_S", HANDSHAKE_TIMEOUT_S)
+    certificate, key = Authority(tmp_path).issue("server")
+    files = open_tls(load_settings(tls_cert=certificate, tls_key=key))
+    assert files is not None
+    with serve(create_app(), tls=use_newest(files)) as in_process:
+        yield in_process
+
+
+@pytest.fixture
+def trusting(running: InProcess, tmp_path: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def connect(running: InProcess, trusting: ssl.SSLContext) -> Iterator[Callable[[], ssl.SSLSocket]]:
+    with ExitStack() as stack:
+
+        def open_connection() -> ssl.SSLSocket:
+            plain = socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S)
+            return stack.enter_context(trusting.wrap_socket(plain, server_hostname="localhost"))
+
+        yield open_connection
+
+
+def ask(connection: ssl.SSLSocket, data: bytes = GET) -> bytes:
+    connection.sendall(data)
+    return connection.recv(65536)
+
+
+def test_the_application_knows_that_it_is_https(connect: Callable[[], ssl.SSLSocket]) -> None:
+    answer = ask(connect())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"https https://x/")
+
+
+def test_who_does_not_finish_the_handshake_is_dropped(running: InProcess, connect: Callable[[], ssl.SSLSocket]) -> None:
+    for begun in (b"", CLIENT_HELLO_BEGINS, b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100):
+        with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as stuck:
+            stuck.sendall(begun)
+            # Nobody else waits for it.
+            assert ask(connect()).startswith(b"HTTP/1.1 200")
+            assert is_dropped(stuck)
+
+
+def is_dropped(connection: socket.socket) -> bool:
+    """Wait for the server to close a connection; it may say why in a TLS alert."""
+    try:
+        return connection.recv(4096)[:1] in (b"", b"\x15")
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("leave", [ssl.SSLSocket.close, lambda client: client.shutdown(socket.SHUT_RDWR)])
+def test_a_client_that_leaves_while_it_is_answered_leaves_nothing_behind(
+    running: InProcess, connect: Callable[[], ssl.SSLSocket], leave: Callable[[ssl.SSLSocket], None]
+) -> None:
+    client = connect()
+    client.sendall(GET_SLOW)
+    leave(client)
+    wait_until(lambda: count_connections(running) == 0, "the connection is closed")
+    assert ask(connect()).startswith(b"HTTP/1.1 200")
+
+
+def test_a_farewell_in_tls_while_an_answer_is_due_ends_the_connection(
+    running: InProcess, connect: Callable[[], ssl.SSLSocket], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect()
+    client.sendall(GET_SLOW)
+    client.unwrap().close()
+    wait_until(lambda: count_connections(running) == 0, "the connection is closed")
+    assert caplog.records == []
+
+
+def test_an_idle_client_that_takes_no_leave_does_not_delay_a_stop(
+    running: InProcess, connect: Callable[[], ssl.SSLSocket]
+) -> None:
+    client = connect()
+    assert ask(client).startswith(b"HTTP/1.1 200")
+    began = time.monotonic()
+    running.stop(grace_s=60)
+    assert time.monotonic() - began < QUICKLY_S
+
+
+def test_a_server_that_retires_answers_once_more_and_closes_what_is_idle(
+    running: InProcess, connect: Callable[[], ssl.SSLSocket], trusting: ssl.SSLContext
+) -> None:
+    used, idle = connect(), connect()
+    assert b"connection: close" not in ask(used).lower()
+    with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as late:
+        wait_until(lambda: count_connections(running) == 3, "the connection is accepted")
+        retiring = running.thread.call(lambda: running.thread.loop.create_task(running.server.retire()))
+        wait_until(lambda: refuses_connections(running.port), "no more connections are taken")
+        answer = ask(used)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer.lower()
+        assert used.recv(1) == b""
+        # Its handshake begins after the server has ceased to accept.
+        with trusting.wrap_socket(late, server_hostname="localhost") as wrapped:
+            assert ask(wrapped).startswith(b"HTTP/1.1 200")
+        running.thread.run(asyncio.wait_for(retiring, TIMEOUT_S))
+    running.stop(grace_s=60)
+    assert idle.recv(1) == b""
