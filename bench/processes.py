@@ -42,7 +42,7 @@ def run_server() -> Iterator[RunningServer]:
         log = Path(folder) / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [COMMAND, "serve", "--data-dir", folder, "--http-port", "0", "--grpc-port", "0"],
+                [COMMAND, "serve", "--data-dir", folder, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"],
                 stdout=output,
                 stderr=output,
             )

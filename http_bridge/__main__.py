@@ -5,8 +5,7 @@ import socket
 
 import uvloop
 
-from http_bridge import responses
-from http_bridge.app import create_app
+from http_bridge.app import create_app, create_refusal
 from http_bridge.http_server import HttpServer
 from server.tls import open_tls, use_newest
 from server.worker import Worker
@@ -19,7 +18,7 @@ async def serve(worker: Worker) -> None:
     tls = open_tls(worker.settings)
     service = worker.create_service("http")
     await service.start()
-    server = HttpServer(create_app(service, worker.settings), responses.refusal)
+    server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter))
     await server.start(socket.socket(fileno=worker.listen_fd), use_newest(tls) if tls is not None else None)
     follower = asyncio.create_task(tls.follow()) if tls is not None else None
     worker.report_ready()

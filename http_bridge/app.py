@@ -1,6 +1,6 @@
 """The Flask application: one view for batches, a few pages for people and probes, one envelope for every failure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -11,24 +11,42 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from http_bridge import responses
 from http_bridge.body import decode_batch, drain_body, read_body
 from http_bridge.cors import Cors
-from http_bridge.environ import find_header
+from http_bridge.environ import Environ, find_header
 from http_bridge.openapi import describe_api
 from http_bridge.waiting import wait
 from server.credentials import find_raw_key
-from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
+from server.errors import (
+    IngestError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    PathNotFoundError,
+    ServiceUnavailableError,
+)
 from server.failures import explain
 from server.idempotency import IDEMPOTENCY_HEADER, claim_of
+from server.metrics import Protocol
+from server.request_report import RequestRecord, RequestReporter
 from server.service import IngestService
 from server.settings import Settings
-from server.uuids import REQUEST_ID_HEADER
+from server.uuids import REQUEST_ID_HEADER, choose_request_id
 
 INGEST_PATH = "/ingest/v1/http-requests"
+READINESS_PATH = "/readyz"
+# Where the WSGI environment keeps the record of a request.
+_RECORD = "seestack.record"
 
 
 class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return `func` as it is: no view is a coroutine, which Flask looks for at every call."""
         return func
+
+    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Begin the record of a request, and answer it."""
+        target = {"method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"]}
+        request_id = responses.request_id_of(environ)
+        environ[_RECORD] = RequestRecord(Protocol.HTTP, request_id, target)
+        return super().wsgi_app(environ, start_response)
 
 
 def create_app(service: IngestService, settings: Settings) -> Flask:
@@ -52,15 +70,30 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
     return app
 
 
+def create_refusal(reporter: RequestReporter) -> Callable[[IngestError], bytes]:
+    """Return the function that answers, and reports, what is no HTTP."""
+
+    def refuse(error: IngestError) -> bytes:
+        record = RequestRecord(Protocol.HTTP, choose_request_id(None), {})
+        reporter.report_refused(record, error)
+        return responses.refusal(error, record.request_id)
+
+    return refuse
+
+
 def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
     @app.post(INGEST_PATH, provide_automatic_options=False)
     def ingest() -> Response:
         environ = request.environ
         raw_key = find_raw_key(partial(find_header, environ), lenient=service.lenient)
         key = wait(service.authenticate(raw_key))
+        record: RequestRecord = environ[_RECORD]
+        record.project_id = key.project_id
         body = read_body(environ, service)
         claim = claim_of(key.project_id, find_header(environ, IDEMPOTENCY_HEADER), body)
-        return responses.accepted(wait(service.submit(key, decode_batch(body), claim).stored()))
+        rows = wait(service.submit(key, decode_batch(body), claim).stored())
+        service.reporter.report_accepted(record, rows)
+        return responses.accepted(rows)
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:
@@ -74,7 +107,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    @app.get("/readyz")
+    @app.get(READINESS_PATH)
     def readyz() -> Response:
         return jsonify(responses.readiness(wait(service.check_ready())))
 
@@ -96,8 +129,13 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 def _add_errors(app: Flask, service: IngestService) -> None:
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
-        drain_body(request.environ, service)
-        return responses.failure(_as_ingest_error(error))
+        environ = request.environ
+        drain_body(environ, service)
+        failure = _as_ingest_error(error)
+        # A probe that asks every second is told what the log says once.
+        if not (environ["PATH_INFO"] == READINESS_PATH and isinstance(failure, ServiceUnavailableError)):
+            service.reporter.report_refused(environ[_RECORD], failure)
+        return responses.failure(failure)
 
 
 def _as_ingest_error(error: Exception) -> IngestError:
@@ -108,4 +146,4 @@ def _as_ingest_error(error: Exception) -> IngestError:
             return MethodNotAllowedError(", ".join(sorted(error.valid_methods or ())))
         case HTTPException() if (error.code or 500) < 500:
             return MalformedRequestError()
-    return explain(error, responses.request_id())
+    return explain(error)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 from flask import Response, request
 
-from http_bridge.environ import find_header
+from http_bridge.environ import Environ, find_header
 from http_bridge.wire import encode_response
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
@@ -19,7 +19,11 @@ _REQUEST_ID = "seestack.request_id"
 
 def request_id() -> str:
     """Return the id of the present request."""
-    environ = request.environ
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: Environ) -> str:
+    """Return the id of a request."""
     identifier: str | None = environ.get(_REQUEST_ID)
     if identifier is None:
         identifier = environ[_REQUEST_ID] = choose_request_id(find_header(environ, REQUEST_ID_HEADER))
@@ -47,9 +51,12 @@ def failure(error: IngestError) -> Response:
     return response
 
 
-def refusal(error: IngestError) -> bytes:
-    """Return the error envelope as a whole answer, the last of its connection, to what was no request."""
-    identifier = choose_request_id(None)
+def refusal(error: IngestError, identifier: str | None = None) -> bytes:
+    """Return the error envelope as a whole answer, the last of its connection, to what was no request.
+
+    `identifier` is its request id, a new one when there is none.
+    """
+    identifier = choose_request_id(identifier)
     status = HTTPStatus(error.outcome.http_status)
     headers = {"Content-Type": JSON, REQUEST_ID_HEADER: identifier, **_headers_of(error)}
     body = _envelope(error, identifier)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -55,10 +55,14 @@ class Authenticator:
     LOOKUP_TIMEOUT_S = 3.0
     RETRY_INTERVAL_S = 0.5
 
-    def __init__(self, pool: AsyncConnectionPool, copy: KnownKeys | None) -> None:
-        """`copy` tells keys while the database is away, when there is one."""
+    def __init__(self, pool: AsyncConnectionPool, copy: KnownKeys | None, on_wait: Callable[[float], None]) -> None:
+        """`copy` tells keys while the database is away, when there is one.
+
+        `on_wait` gets the seconds that a caller waited for the database, whatever it answered.
+        """
         self._pool = pool
         self._copy = copy
+        self._on_wait = on_wait
         self._known = _Cache(self.MAX_KNOWN)
         self._unknown = _Cache(self.MAX_UNKNOWN)
         self._waiting: dict[bytes, asyncio.Future[ApiKey | None]] = {}
@@ -103,9 +107,12 @@ class Authenticator:
                 raise ServiceUnavailableError
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
             self._is_wanted.set()
-        # Others wait for the same future, so a caller that goes away must not cancel it.
-        await asyncio.shield(future)
-        return future.result()
+        began_at = time.monotonic()
+        try:
+            # Others wait for the same future, so a caller that goes away must not cancel it.
+            return await asyncio.shield(future)
+        finally:
+            self._on_wait(time.monotonic() - began_at)
 
     def _recall(self, digest: bytes) -> ApiKey:
         """Return a key as it was when the database could last be asked. Raises ServiceUnavailableError."""

@@ -16,6 +16,8 @@ from server.errors import IngestError, ServiceUnavailableError
 from server.failures import explain
 from server.grpc_messages import batch_error_of, decode_batch, status_of
 from server.idempotency import IDEMPOTENCY_HEADER, claim_of
+from server.metrics import Protocol
+from server.request_report import RequestRecord
 from server.service import IngestService
 from server.uuids import REQUEST_ID_HEADER, choose_request_id
 from storage.api_keys import ApiKey
@@ -25,18 +27,23 @@ from storage.submission import Submission
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 SERVICE_NAME = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 
+_UNARY = "IngestHttpRequests"
+_STREAM = "StreamHttpRequests"
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class _Call:
     """One call: its metadata, its request id, and how it ends badly."""
 
-    def __init__(self, context: "Context") -> None:
+    def __init__(self, context: "Context", protocol: Protocol, rpc: str) -> None:
         self.context = context
         metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         self.header = metadata.get
         self.request_id = choose_request_id(metadata.get(REQUEST_ID_HEADER))
         context.set_trailing_metadata(((REQUEST_ID_HEADER, self.request_id),))
+        self._protocol = protocol
+        self._target = {"rpc": rpc}
 
     @property
     def is_overdue(self) -> bool:
@@ -44,9 +51,9 @@ class _Call:
         remaining = self.context.time_remaining()
         return remaining is not None and remaining <= 0
 
-    def explain(self, error: Exception) -> IngestError:
-        """Return what `error` is for the client."""
-        return explain(error, self.request_id)
+    def begin(self) -> RequestRecord:
+        """Return the record of a batch that has come now."""
+        return RequestRecord(self._protocol, self.request_id, self._target)
 
     async def refuse(self, error: IngestError) -> NoReturn:
         """End the call with the status of `error`."""
@@ -58,13 +65,17 @@ class _Call:
         await self.context.abort(error.outcome.grpc_status, error.message, trailing_metadata)
 
 
+class _Batch(NamedTuple):
+    """A batch of a stream, and its outcome to be."""
+
+    record: RequestRecord
+    outcome: Submission | IngestError
+
+
 class _EndOfStream(NamedTuple):
     """Stands in the queue of outcomes after the last one; `error` says why, when the client did not end it."""
 
     error: IngestError | None
-
-
-Outcome = Submission | IngestError
 
 
 class GrpcIngestService:
@@ -75,6 +86,7 @@ class GrpcIngestService:
 
     def __init__(self, service: IngestService) -> None:
         self._service = service
+        self._reporter = service.reporter
         self._readers: set[asyncio.Task[None]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -82,11 +94,11 @@ class GrpcIngestService:
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
-                "IngestHttpRequests": grpc.unary_unary_rpc_method_handler(
+                _UNARY: grpc.unary_unary_rpc_method_handler(
                     self._ingest,
                     response_serializer=ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
                 ),
-                "StreamHttpRequests": grpc.stream_stream_rpc_method_handler(
+                _STREAM: grpc.stream_stream_rpc_method_handler(
                     self._stream,
                     response_serializer=ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
                 ),
@@ -99,21 +111,27 @@ class GrpcIngestService:
             reader.cancel()
 
     async def _ingest(self, data: bytes, context: "Context") -> ingest_pb2.IngestHttpRequestsResponse:
-        call = _Call(context)
+        call = _Call(context, Protocol.GRPC, _UNARY)
+        record = call.begin()
         if call.is_overdue:
+            self._reporter.report_abandoned(record)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
         try:
-            key = await self._authenticate(call)
+            key = await self._authenticate(call, record)
             accepted = await self._submit(key, data, call.header(IDEMPOTENCY_HEADER)).stored()
+        except asyncio.CancelledError:
+            self._reporter.report_abandoned(record)
+            raise
         except Exception as error:
-            await call.refuse(call.explain(error))
+            await self._refuse(call, record, explain(error))
+        self._reporter.report_accepted(record, accepted)
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
 
     async def _stream(
         self, messages: AsyncIterator[bytes], context: "Context"
     ) -> AsyncIterator[ingest_pb2.StreamHttpRequestsResponse]:
-        call = _Call(context)
-        outcomes: asyncio.Queue[Outcome | _EndOfStream] = asyncio.Queue(self.MAX_AHEAD)
+        call = _Call(context, Protocol.GRPC_STREAM, _STREAM)
+        outcomes: asyncio.Queue[_Batch | _EndOfStream] = asyncio.Queue(self.MAX_AHEAD)
         reader = asyncio.create_task(self._read(call, messages, outcomes))
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
@@ -122,47 +140,62 @@ class GrpcIngestService:
                 outcome = await outcomes.get()
                 if isinstance(outcome, _EndOfStream):
                     if outcome.error is not None:
-                        await call.refuse(outcome.error)
+                        await self._refuse(call, call.begin(), outcome.error)
                     return
-                yield await self._answer(call, sequence, outcome)
+                yield await self._answer(sequence, outcome)
         finally:
             reader.cancel()
 
     async def _read(
-        self, call: _Call, messages: AsyncIterator[bytes], outcomes: "asyncio.Queue[Outcome | _EndOfStream]"
+        self, call: _Call, messages: AsyncIterator[bytes], outcomes: "asyncio.Queue[_Batch | _EndOfStream]"
     ) -> None:
         """Start each batch of a stream as it comes, and queue its outcome to be."""
         end = _EndOfStream(None)
         try:
             # A bad key ends the stream before its first batch has come.
-            await self._authenticate(call)
+            await self._authenticate(call, call.begin())
             async for data in messages:
                 if call.is_overdue:
                     break
-                key = await self._authenticate(call)
+                record = call.begin()
+                key = await self._authenticate(call, record)
                 try:
-                    outcome: Outcome = self._submit(key, data)
+                    outcome: Submission | IngestError = self._submit(key, data)
                 except Exception as error:
-                    outcome = call.explain(error)
-                await outcomes.put(outcome)
+                    outcome = explain(error)
+                await outcomes.put(_Batch(record, outcome))
         except asyncio.CancelledError:
             end = _EndOfStream(ServiceUnavailableError())
         except Exception as error:
-            end = _EndOfStream(call.explain(error))
+            end = _EndOfStream(explain(error))
         await outcomes.put(end)
 
-    async def _answer(self, call: _Call, sequence: int, outcome: Outcome) -> ingest_pb2.StreamHttpRequestsResponse:
+    async def _answer(self, sequence: int, batch: _Batch) -> ingest_pb2.StreamHttpRequestsResponse:
+        record, outcome = batch
         try:
             if isinstance(outcome, IngestError):
                 raise outcome
             accepted = await outcome.stored()
+        except asyncio.CancelledError:
+            self._reporter.report_abandoned(record)
+            raise
         except Exception as error:
-            refusal = batch_error_of(call.explain(error), call.request_id)
-            return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, error=refusal)
+            refusal = explain(error)
+            self._reporter.report_refused(record, refusal)
+            return ingest_pb2.StreamHttpRequestsResponse(
+                sequence=sequence, error=batch_error_of(refusal, record.request_id)
+            )
+        self._reporter.report_accepted(record, accepted)
         return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=accepted)
 
-    async def _authenticate(self, call: _Call) -> ApiKey:
-        return await self._service.authenticate(find_raw_key(call.header, lenient=self._service.lenient))
+    async def _authenticate(self, call: _Call, record: RequestRecord) -> ApiKey:
+        key = await self._service.authenticate(find_raw_key(call.header, lenient=self._service.lenient))
+        record.project_id = key.project_id
+        return key
+
+    async def _refuse(self, call: _Call, record: RequestRecord, error: IngestError) -> NoReturn:
+        self._reporter.report_refused(record, error)
+        await call.refuse(error)
 
     def _submit(self, key: ApiKey, data: bytes, idempotency_key: str | None = None) -> Submission:
         self._service.check_size(len(data))

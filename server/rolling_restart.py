@@ -18,10 +18,17 @@ class RollingRestart:
     """
 
     def __init__(
-        self, slots: list[Slot], start: Callable[[Slot], None], *, ready_timeout_s: float, retire_timeout_s: float
+        self,
+        slots: list[Slot],
+        create_successor: Callable[[Slot], Slot],
+        start: Callable[[Slot], None],
+        *,
+        ready_timeout_s: float,
+        retire_timeout_s: float,
     ) -> None:
         """`slots` are the supervisor's, where successors take their places; `start` starts a process in a slot."""
         self._slots = slots
+        self._create_successor = create_successor
         self._start = start
         self._ready_timeout_s = ready_timeout_s
         self._retire_timeout_s = retire_timeout_s
@@ -49,7 +56,7 @@ class RollingRestart:
             self._promote(self._replaced, self._successor)
         elif self._waiting:
             self._replaced = self._waiting.pop(0)
-            self._successor = Slot(self._replaced.module, self._replaced.arguments)
+            self._successor = self._create_successor(self._replaced)
             self._start(self._successor)
 
     def _promote(self, replaced: Slot, successor: Slot) -> None:
@@ -72,6 +79,7 @@ class RollingRestart:
         successor.process.kill()
         successor.process.wait()
         successor.release()
+        successor.close()
         self._replaced = self._successor = None
         self._waiting.clear()
 
@@ -84,6 +92,7 @@ class RollingRestart:
             retired.process.kill()
             retired.process.wait()
         retired.release()
+        retired.close()
         self._retired = None
         if not self._waiting:
             _logger.info("rolling restart: all workers are replaced")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from server.bootstrap import ensure_first_key, open_database, prepare_schema
 from server.housekeeping import Housekeeping
+from server.metrics_page import MetricsPage
 from server.network import is_loopback, join_host_port, listen, reserve
 from server.settings import Settings, Spooling, describe_setting
 from server.spooling import SpoolDrain
@@ -64,6 +65,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
     with ExitStack() as stack:
         http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
         grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
+        metrics_listener = stack.enter_context(closing(listen(settings.metrics_host, settings.metrics_port)))
         database_url, embedded = stack.enter_context(open_database(settings))
         known_keys = KnownKeys(settings.data_dir) if settings.spool is Spooling.ON else None
         try:
@@ -80,6 +82,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
                 "database_url": SecretStr(database_url),
                 "http_port": http_listener.getsockname()[1],
                 "grpc_port": grpc_port.getsockname()[1],
+                "metrics_port": metrics_listener.getsockname()[1],
             }
         )
         housekeeping = Housekeeping(database_url, embedded, known_keys)
@@ -90,6 +93,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
+        stack.callback(MetricsPage(metrics_listener, effective, supervisor).stop)
         supervisor.start()
         if not signals.stop.is_set():
             announce(effective)

@@ -10,6 +10,8 @@ from functools import partial
 from server.authentication import Authenticator
 from server.batch import RawBatch
 from server.errors import PayloadTooLargeError, ServiceUnavailableError
+from server.metrics import WorkerMetrics
+from server.request_report import RequestReporter
 from server.settings import Contract, Settings
 from server.spooling import open_spool
 from server.validation import validate_batch
@@ -30,18 +32,22 @@ class IngestService:
     CLOSE_TIMEOUT_S = 5.0
     QUERY_TIMEOUT_S = 3.0
     POOL_SIZE = 2  # one connection for keys, one for readiness
+    SAMPLE_INTERVAL_S = 0.5
 
-    def __init__(self, settings: Settings, *, database_url: str, name: str) -> None:
+    def __init__(self, settings: Settings, *, database_url: str, name: str, metrics: WorkerMetrics) -> None:
         """Prepare to serve; to be called on the event loop, before `start`."""
+        self.reporter = RequestReporter(metrics)
         self.lenient = settings.contract is Contract.LENIENT
         self.max_body_bytes = settings.max_body_bytes
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
+        self._metrics = metrics
         self._spool = open_spool(settings)
         copy = KnownKeys(settings.data_dir) if self._spool is not None else None
-        self._authenticator = Authenticator(self._pool, copy)
-        self._writer = EventWriter(database_url, name=name, spool=self._spool)
+        self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
+        create_writer = partial(EventWriter, database_url, name=name, spool=self._spool, on_flush=metrics.count_flush)
         # Batches with idempotency keys are written apart, so that the others pay nothing for it.
-        self._claiming_writer = EventWriter(database_url, name=name, spool=self._spool, find_bodies=self._find_bodies)
+        self._writer, self._claiming_writer = create_writer(), create_writer(find_bodies=self._find_bodies)
+        self._sampler = asyncio.create_task(self._sample_write_queues())
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
@@ -85,6 +91,7 @@ class IngestService:
     async def close(self) -> None:
         """Store what was accepted and release the database."""
         await asyncio.gather(*(writer.close(self.CLOSE_TIMEOUT_S) for writer in (self._writer, self._claiming_writer)))
+        self._sampler.cancel()
         await self._authenticator.close()
         await self._pool.close(self.CLOSE_TIMEOUT_S)
         if self._spool is not None:
@@ -92,3 +99,10 @@ class IngestService:
 
     async def _find_bodies(self, ids: Collection[bytes]) -> Mapping[bytes, bytes]:
         return await run(self._pool, partial(find_bodies, ids=ids), self.QUERY_TIMEOUT_S)
+
+    async def _sample_write_queues(self) -> None:
+        writers = (self._writer, self._claiming_writer)
+        while True:
+            batches = sum(writer.pending_batches for writer in writers)
+            self._metrics.set_write_queue(batches, sum(writer.pending_bytes for writer in writers))
+            await asyncio.sleep(self.SAMPLE_INTERVAL_S)

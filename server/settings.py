@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from server.log import LogLevel
+
 ENV_PREFIX = "SEESTACK_"
 # A worker holds up to 5 connections, and Postgres allows 100 by default.
 MAX_DEFAULT_WORKERS = 8
@@ -53,6 +55,8 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP server; 0 takes a free one")
     grpc_host: str = Field("127.0.0.1", min_length=1, description="address the gRPC server listens on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="port of the gRPC server; 0 takes a free one")
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="address that metrics are served on")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="port of the metrics; 0 takes a free one")
     http_workers: int = Field(
         default_factory=lambda: _worker_count(), ge=1, le=64, description="processes that serve HTTP"
     )
@@ -83,6 +87,9 @@ class Settings(BaseSettings):
         10.0, ge=0, le=600, description="time in which work in flight is finished after SIGTERM or Ctrl-C"
     )
 
+    log_level: LogLevel = Field(
+        LogLevel.INFO, description="what is logged: `info` tells of refused requests, `debug` of accepted ones, too"
+    )
     spool: Spooling = Field(
         Spooling.ON, description="`on` keeps batches on the local disk while the database is away; `off` answers 503"
     )

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from server.metrics import Cells, map_cells
 from server.rolling_restart import RollingRestart
 from server.settings import Settings
 from server.slot import FIRST_PAUSE_S, Slot
@@ -52,10 +53,16 @@ class Supervisor:
         self._http_listener = http_listener
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         self._lifeline, self._lifeline_end = os.pipe()
-        self._slots = [Slot(http_module, (http_listener.fileno(),)) for _ in range(settings.http_workers)]
-        self._slots += [Slot(grpc_module, ()) for _ in range(settings.grpc_workers)]
+        self.cells: list[Cells] = []  # in which workers count, also those that are no more
+        self._slots = [
+            self._create_slot("http", http_module, http_listener.fileno()) for _ in range(settings.http_workers)
+        ]
+        self._slots += [self._create_slot("grpc", grpc_module) for _ in range(settings.grpc_workers)]
+        # How often a worker that died was started again, by its kind.
+        self.restarts = dict.fromkeys((slot.kind for slot in self._slots), 0)
         self._rolling_restart = RollingRestart(
             self._slots,
+            lambda slot: self._create_slot(slot.kind, slot.module, *slot.arguments),
             self._start,
             ready_timeout_s=READY_TIMEOUT_S,
             # A gRPC worker waits for its connections' age before the grace period begins.
@@ -89,10 +96,15 @@ class Supervisor:
                     self._bury(slot)
                 if slot.process is None and time.monotonic() >= slot.next_start_at:
                     self._start(slot)
+                    self.restarts[slot.kind] += 1
             if replace.is_set():
                 replace.clear()
                 self._rolling_restart.request()
             self._rolling_restart.advance()
+
+    def live_workers(self, kind: str) -> int:
+        """Return how many processes of a kind run, "http" or "grpc"."""
+        return sum(slot.kind == kind and slot.process is not None for slot in self._slots)
 
     def stop(self, hurry: threading.Event) -> None:
         """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
@@ -106,14 +118,20 @@ class Supervisor:
             process.kill()
             process.wait()
 
+    def _create_slot(self, kind: str, module: str, *arguments: int) -> Slot:
+        slot = Slot(kind, module, arguments)
+        self.cells.append(map_cells(slot.cells_fd))
+        return slot
+
     def _start(self, slot: Slot) -> None:
         slot.ready_fd, ready_fd = os.pipe()
+        inherited = (ready_fd, self._lifeline, slot.cells_fd, *slot.arguments)
         slot.started_at = time.monotonic()
         slot.process = subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, "-m", slot.module, str(ready_fd), str(self._lifeline), *map(str, slot.arguments)],
+            [sys.executable, "-m", slot.module, *map(str, inherited)],
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            pass_fds=(ready_fd, self._lifeline, *slot.arguments),
+            pass_fds=inherited,
             # Ctrl-C goes to the terminal's whole process group; what it means is decided by this process alone.
             process_group=0,
         )

@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from server.log import configure_logging
+from server.metrics import WorkerMetrics, map_cells
 from server.service import IngestService
 from server.settings import Settings, load_settings
 from server.slot import RETIRE
@@ -20,25 +22,28 @@ GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process, started by the supervisor as `python -m MODULE READY_FD LIFELINE_FD [LISTEN_FD]`.
+    """A worker process, started by the supervisor as `python -m MODULE READY_FD LIFELINE_FD METRICS_FD [LISTEN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
+    METRICS_FD is the shared memory that it counts in.
     """
 
     settings: Settings
     ready_fd: int
     lifeline_fd: int
+    metrics_fd: int
     listen_fd: int | None
 
     @classmethod
     def from_command_line(cls) -> Self:
         """Read the arguments and the environment; from here on the supervisor's end is this process's end."""
-        configure_logging()
+        settings = load_settings()
+        configure_logging(settings.log_level)
         # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, lifeline_fd, *listen_fd = map(int, sys.argv[1:])
-        worker = cls(load_settings(), ready_fd, lifeline_fd, listen_fd[0] if listen_fd else None)
+        ready_fd, lifeline_fd, metrics_fd, *listen_fd = map(int, sys.argv[1:])
+        worker = cls(settings, ready_fd, lifeline_fd, metrics_fd, listen_fd[0] if listen_fd else None)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         return worker
 
@@ -46,7 +51,8 @@ class Worker:
         """Return the service layer for this process; `name` shows in the database's list of connections."""
         url = self.settings.database_url
         assert url is not None  # noqa: S101 - the supervisor always passes one
-        return IngestService(self.settings, database_url=url.get_secret_value(), name=name)
+        metrics = WorkerMetrics(map_cells(self.metrics_fd))
+        return IngestService(self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics)
 
     def take_orders(self) -> "Orders":
         """Listen to the supervisor's signals from now on; to be called on the event loop."""
@@ -54,7 +60,8 @@ class Worker:
 
     def report_ready(self) -> None:
         """Tell the supervisor that requests are served from now on."""
-        os.write(self.ready_fd, b".")
+        with suppress(BrokenPipeError):  # a supervisor that is gone stops this process by the lifeline
+            os.write(self.ready_fd, b".")
         os.close(self.ready_fd)
 
     def _follow_supervisor(self) -> None:

@@ -14,6 +14,7 @@ import psycopg
 
 from storage.copier import Copier
 from storage.errors import BatchRefusedError, IdempotencyKeyReusedError, StorageError, StorageUnavailableError
+from storage.flush_report import FlushReport
 from storage.http_requests import claims_data, copy_data
 from storage.spool import Spool
 from storage.submission import Submission
@@ -32,12 +33,19 @@ class Rescuer:
     PROBE_INTERVAL_S = 0.5  # between two tries to reach a database that is away
 
     def __init__(
-        self, copier: Copier, spool: Spool | None, max_bytes: int, settle: Settle, find_bodies: FindBodies | None
+        self,
+        copier: Copier,
+        spool: Spool | None,
+        max_bytes: int,
+        settle: Settle,
+        on_flush: Callable[[FlushReport], None],
+        find_bodies: FindBodies | None,
     ) -> None:
         """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch.
 
         For batches with claims, `find_bodies` tells which claims are stored.
         """
+        self._on_flush = on_flush
         self._copier = copier
         self._spool = spool
         self._max_bytes = max_bytes
@@ -110,7 +118,11 @@ class Rescuer:
             if self.is_away and self._spool is not None:
                 await self._put_by(wanted, 0)
                 return
+            began_at = time.monotonic()
             error = await self._copy(wanted)
+            rows = sum(submission.batch.rows for submission in wanted)
+            size_bytes = sum(len(submission.batch.data) for submission in wanted)
+            self._on_flush(FlushReport(rows, size_bytes, time.monotonic() - began_at, error is None))
             if isinstance(error, psycopg.errors.UniqueViolation) and self._find_bodies is not None:
                 lot, error = await self._set_repeats_aside(wanted, error, self._find_bodies)
                 if error is None:

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import psycopg
 
 from storage.copier import Copier
 from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
+from storage.flush_report import FlushReport, ignore_report
 from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, COPY_WITH_CLAIMS, EncodedBatch, claims_data
 from storage.rescuer import FindBodies, Rescuer
 from storage.spool import Spool
@@ -41,6 +43,10 @@ class _Flush:
     def age_s(self) -> float:
         return max(self.least_age_s, time.monotonic() - self.began_at)
 
+    def report(self, *, is_stored: bool) -> FlushReport:
+        rows = sum(submission.batch.rows for submission in self.submissions)
+        return FlushReport(rows, self.size_bytes, time.monotonic() - self.began_at, is_stored)
+
     def add(self, submission: Submission) -> None:
         self.copier.add(submission.batch.data)
         self.submissions.append(submission)
@@ -59,12 +65,19 @@ class EventWriter:
     POLL_INTERVAL_S = 0.01
 
     def __init__(
-        self, url: str, *, name: str, spool: Spool | None = None, find_bodies: FindBodies | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        spool: Spool | None = None,
+        on_flush: Callable[[FlushReport], None] = ignore_report,
+        find_bodies: FindBodies | None = None,
     ) -> None:
         """`name` shows in the database's list of connections; `spool` takes batches while the database is away.
 
         With `find_bodies`, which tells the claims that are stored, all batches must have claims; else none may.
         """
+        self._on_flush = on_flush
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Submission] = deque()
         self._pending_bytes = 0
@@ -77,7 +90,17 @@ class EventWriter:
         self._committing: set[_Flush] = set()
         self._expected = 0  # how many batches a flush is likely to get before long
         rescuing = Copier(url, name=name, statement=statement)
-        self._rescuer = Rescuer(rescuing, spool, self.MAX_FLUSH_BYTES, self._settle, find_bodies)
+        self._rescuer = Rescuer(rescuing, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush, find_bodies)
+
+    @property
+    def pending_batches(self) -> int:
+        """Batches that are taken and not settled."""
+        return len(self._unsettled)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the batches that are taken and not settled."""
+        return self._pending_bytes
 
     def submit(self, batch: EncodedBatch) -> Submission:
         """Begin to write a batch; the submission tells when it is durable.
@@ -183,6 +206,7 @@ class EventWriter:
         self._committing.discard(flush)
         if self._filling is flush:
             self._filling = None
+        self._on_flush(flush.report(is_stored=error is None))
         if error is None:
             for submission in flush.submissions:
                 self._settle(submission, None)

@@ -27,6 +27,7 @@ from storage.projects import create_project, find_project
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
+FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 40
 
@@ -111,8 +112,7 @@ def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = N
         log = Path(folder) / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [COMMAND, "serve", "--database-url", database_url, "--data-dir", folder,
-                 "--http-port", "0", "--grpc-port", "0", *flags],
+                [COMMAND, "serve", "--database-url", database_url, "--data-dir", folder, *FREE_PORTS, *flags],
                 stdout=output, stderr=output, text=True,
             )  # fmt: skip
         try:

@@ -33,6 +33,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
         "database": _try(lambda: _check_database(settings)),
         "HTTP port": _try(lambda: _check_port(listen, settings.http_host, settings.http_port)),
         "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
+        "metrics port": _try(lambda: _check_port(listen, settings.metrics_host, settings.metrics_port)),
         "TLS": _try(lambda: _check_tls(settings)),
     }
     if as_json:

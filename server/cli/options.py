@@ -8,6 +8,7 @@ import click
 import psycopg
 from pydantic_core import PydanticUndefined
 
+from server.log import LogLevel
 from server.network import PortTakenError
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 from server.supervisor import WorkerStartError
@@ -29,10 +30,13 @@ _METAVARS: dict[str, str] = {
     "tls_key": "FILE",
     "grpc_client_ca": "FILE",
     "grpc_connection_seconds": "SECONDS",
+    "metrics_host": "ADDRESS",
+    "metrics_port": "PORT",
     "contract": "|".join(Contract),
     "max_body_bytes": "BYTES",
     "cors_origins": "ORIGINS",
     "grace_seconds": "SECONDS",
+    "log_level": "|".join(LogLevel),
     "spool": "|".join(Spooling),
     "spool_max_bytes": "BYTES",
 }

@@ -11,6 +11,7 @@ import click
 from server.bootstrap import credentials_path, read_credentials
 from server.cli.options import explains_errors, with_settings
 from server.log import configure_logging
+from server.metrics_page import METRICS_PATH
 from server.network import join_host_port
 from server.serve import serve as run_server
 from server.settings import Settings
@@ -19,11 +20,12 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to
 
 _BANNER = """
 seestack-ingest serves
-  HTTP  {http_url}  (documentation: {http_url}/docs)
-  gRPC  {grpc_target}
+  HTTP     {http_url}  (documentation: {http_url}/docs)
+  gRPC     {grpc_target}
+  metrics  {metrics_url}
 """
 _CREDENTIALS = """\
-  key   {file}
+  key      {file}
 
 Send a batch, by HTTP and by gRPC, then look at the rows:
 
@@ -51,9 +53,9 @@ def serve(settings: Settings) -> None:
     """Run the server until Ctrl-C.
 
     Without any setting it keeps its data in an embedded Postgres, makes a first project and key, and listens on
-    127.0.0.1: HTTP on port 8080, gRPC on port 50051.
+    127.0.0.1: HTTP on port 8080, gRPC on port 50051, metrics on port 9464.
     """
-    configure_logging()
+    configure_logging(settings.log_level)
     # The embedded server's location is no setting of the user's, so the banner must not take it for one.
     is_embedded = settings.database_url is None
     run_server(settings, lambda effective: click.echo(_banner(effective, is_embedded=is_embedded)))
@@ -62,6 +64,7 @@ def serve(settings: Settings) -> None:
 def _banner(settings: Settings, *, is_embedded: bool) -> str:
     http_host = _WILDCARDS.get(settings.http_host, settings.http_host)
     grpc_host = _WILDCARDS.get(settings.grpc_host, settings.grpc_host)
+    metrics_host = _WILDCARDS.get(settings.metrics_host, settings.metrics_host)
     file = credentials_path(settings.data_dir)
     credentials = read_credentials(settings.data_dir) if is_embedded else None
     scheme, curl_flags, grpcurl_flags = _tls_words(settings)
@@ -70,6 +73,7 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
         grpc_target=join_host_port(grpc_host, settings.grpc_port),
         curl_flags=curl_flags,
         grpcurl_flags=grpcurl_flags,
+        metrics_url=f"http://{join_host_port(metrics_host, settings.metrics_port)}{METRICS_PATH}",
         file=file,
         quoted_file=shlex.quote(str(file)),
         batch=_example_batch(credentials[0]) if credentials else "",

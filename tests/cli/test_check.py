@@ -11,9 +11,8 @@ import pytest
 from storage.embedded import EmbeddedServer
 from tests.certificates import Authority
 from tests.cli.ports import closed_port, listening_port
-from tests.running_server import COMMAND, RunningServer
+from tests.running_server import COMMAND, FREE_PORTS, RunningServer
 
-FREE_PORTS = ("--http-port", "0", "--grpc-port", "0")
 PASSWORD = "s3cret-pa55word"
 
 
@@ -43,6 +42,7 @@ def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
         "database": True,
         "HTTP port": True,
         "gRPC port": True,
+        "metrics port": True,
         "TLS": True,
     }
     settings = json.loads(done.stdout)["settings"]
@@ -69,7 +69,7 @@ def test_the_embedded_database_is_tried_too(data_folder: Path) -> None:
     assert not Path(EmbeddedServer(folder).url.partition("host=")[2], ".s.PGSQL.5432").exists()
 
 
-@pytest.mark.parametrize("protocol", ["HTTP", "gRPC"])
+@pytest.mark.parametrize("protocol", ["HTTP", "gRPC", "metrics"])
 def test_a_taken_port_is_found(protocol: str, database_url: str) -> None:
     with listening_port() as port:
         flags = ("--database-url", database_url, f"--{protocol.lower()}-port", str(port))
@@ -84,7 +84,7 @@ def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:
     ports = ("--http-port", str(server.http_port), "--grpc-port", str(server.grpc_port))
     done = run_check("--json", "--database-url", server.database_url, *ports)
     assert done.returncode == 1
-    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database", "TLS"]
+    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database", "metrics port", "TLS"]
     assert server.request("GET", "/healthz").status == 200
 
 

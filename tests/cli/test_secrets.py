@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.running_server import COMMAND
+from tests.running_server import COMMAND, FREE_PORTS
 
 # Each is no URL to libpq, whose own messages quote the part that it stumbles over, or all of it.
 BROKEN_URLS = [
@@ -19,11 +19,11 @@ BROKEN_URLS = [
 
 @pytest.mark.parametrize("url", BROKEN_URLS)
 def test_check_does_not_show_the_password_of_a_broken_url(url: str) -> None:
-    assert_hidden("check", "--json", "--http-port", "0", "--grpc-port", "0", "--database-url", url)
+    assert_hidden("check", "--json", *FREE_PORTS, "--database-url", url)
 
 
 def test_no_command_shows_the_password_of_a_broken_url() -> None:
-    for command in (("migrate",), ("psql",), ("serve", "--http-port", "0", "--grpc-port", "0")):
+    for command in (("migrate",), ("psql",), ("serve", *FREE_PORTS)):
         assert_hidden(*command, "--database-url", BROKEN_URLS[0])
 
 

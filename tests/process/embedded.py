@@ -13,7 +13,7 @@ from uuid import uuid4
 from server.bootstrap import read_credentials
 from storage.embedded import POSTGRES_MAJOR, EmbeddedServer
 from tests.process.database import Database
-from tests.running_server import COMMAND, STOP_TIMEOUT_S, RunningServer, wait_for_ports
+from tests.running_server import COMMAND, FREE_PORTS, STOP_TIMEOUT_S, RunningServer, wait_for_ports
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def launch(folder: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[L
     log = folder.parent / f"log-{uuid4().hex[:8]}"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*wrapper, COMMAND, "serve", "--data-dir", str(folder), "--http-port", "0", "--grpc-port", "0", *flags],
+            [*wrapper, COMMAND, "serve", "--data-dir", str(folder), *FREE_PORTS, *flags],
             stdout=output, stderr=output, text=True, start_new_session=True,
         )  # fmt: skip
     try:

@@ -9,12 +9,12 @@ import pytest
 from tests.cli.failing import fail_command
 from tests.cli.ports import closed_port, listening_port
 from tests.process.embedded import new_folder, postmaster_pid
+from tests.running_server import FREE_PORTS
 
-FREE_PORTS = ("--http-port", "0", "--grpc-port", "0")
 SETTINGS_EXIT_CODE = 2
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", ["http", "grpc", "metrics"])
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEPORT,)], ids=["", "reuseport"])
 def test_a_taken_port(protocol: str, options: tuple[int, ...], data_folder: Path) -> None:
     folder = new_folder(data_folder)

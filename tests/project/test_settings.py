@@ -8,6 +8,7 @@ import pytest
 
 from server.cli import main
 from server.cli.options import describe_default
+from server.log import LogLevel
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 
 WRONG_VALUES = [
@@ -19,6 +20,8 @@ WRONG_VALUES = [
     ("http_workers", "0"),
     ("grpc_workers", "0"),
     ("grpc_workers", "65"),
+    ("metrics_port", "65536"),
+    ("log_level", "verbose"),
     ("contract", "loose"),
     ("contract", "STRICT"),
     ("database_url", "mysql://user@host/database"),
@@ -40,6 +43,8 @@ CHANGED: dict[str, Any] = {
     "http_port": 0,
     "grpc_host": "0.0.0.0",
     "grpc_port": 65535,
+    "metrics_host": "::1",
+    "metrics_port": 1,
     "http_workers": 64,
     "grpc_workers": 3,
     "tls_cert": Path("/somewhere/certificate.pem"),
@@ -50,6 +55,7 @@ CHANGED: dict[str, Any] = {
     "max_body_bytes": 1024,
     "cors_origins": "https://app.example.com, http://localhost:3000",
     "grace_seconds": 0.25,
+    "log_level": LogLevel.DEBUG,
     "spool": Spooling.OFF,
     "spool_max_bytes": 2**20,
 }

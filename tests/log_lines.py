@@ -1,0 +1,14 @@
+"""The log of a server that writes to a file: JSON lines."""
+
+import json
+from typing import Any
+
+
+def log_lines(text: str) -> list[dict[str, Any]]:
+    """Return the events of a log, or of a part of one, in which nothing else may stand."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def levels_in(text: str) -> set[str]:
+    """Return the levels of the events of a log."""
+    return {line["level"] for line in log_lines(text)}

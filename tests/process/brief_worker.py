@@ -1,0 +1,15 @@
+"""A worker that counts a row, says that a batch waits, and dies; the supervisor starts it by this module's name."""
+
+import os
+import signal
+
+from server.metrics import Protocol, WorkerMetrics, map_cells
+from server.worker import Worker
+
+if __name__ == "__main__":
+    worker = Worker.from_command_line()
+    metrics = WorkerMetrics(map_cells(worker.metrics_fd))
+    metrics.count_rows(Protocol.HTTP, 1)
+    metrics.set_write_queue(1, 1)
+    worker.report_ready()
+    os.kill(os.getpid(), signal.SIGKILL)
