@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test bench bench-schema lint types proto lock clean
+.PHONY: run test bench bench-fairness bench-schema lint types proto lock clean
 
 run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve
@@ -13,6 +13,9 @@ test: .venv/development.stamp ## run every test
 
 bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
 	@$(BIN)/python -m bench
+
+bench-fairness: .venv/development.stamp ## measure what a key that floods the server costs another, within a minute
+	@$(BIN)/python -m bench.fairness
 
 bench-schema: .venv/development.stamp ## measure alternatives to the schema of http_requests, within five minutes
 	@$(BIN)/python -m bench.schema $(ARGS)

@@ -59,8 +59,8 @@ class HttpConnection:
 
 
 # HTTP/2 frame types and flags (RFC 9113, 6).
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-_END_STREAM, _ACK, _END_HEADERS = 0x1, 0x1, 0x4
+_DATA, HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+END_STREAM, _ACK, _END_HEADERS = 0x1, 0x1, 0x4
 _MAX_FRAME = 16_384
 _INITIAL_WINDOW = 65_535
 _LARGE_WINDOW = 2**31 - 1
@@ -139,7 +139,7 @@ class GrpcConnection:
             self.socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
         elif kind == _PING and not flags & _ACK:
             self.socket.sendall(_frame(_PING, _ACK, 0, payload))
-        elif kind in (_GOAWAY, _RST_STREAM) or (kind == _HEADERS and flags & _END_STREAM and not self._is_answered):
+        elif kind in (_GOAWAY, _RST_STREAM) or (kind == HEADERS and flags & END_STREAM and not self._is_answered):
             raise LoadError(f"the server ended the call: {payload[:200]!r}")
         return 0
 
@@ -167,14 +167,14 @@ class GrpcConnection:
         while self._unsent:
             stream_id, data = self._unsent[0]
             if not data:
-                frames.append(_frame(_HEADERS, _END_HEADERS, stream_id, self._headers))
+                frames.append(_frame(HEADERS, _END_HEADERS, stream_id, self._headers))
                 self._unsent.popleft()
                 continue
             size = min(len(data), self._window, self._stream_window, _MAX_FRAME)
             if size <= 0:
                 break
             is_last = size == len(data)
-            flags = _END_STREAM if is_last and not self._is_stream else 0
+            flags = END_STREAM if is_last and not self._is_stream else 0
             frames.append(_frame(_DATA, flags, stream_id, data[:size]))
             self._window -= size
             self._stream_window -= size

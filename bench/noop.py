@@ -1,7 +1,6 @@
 """The no-op floor: the project's own HTTP and gRPC servers with a method that parses a batch and answers.
 
-Started by the supervisor's rules, as `python -m bench.noop READY_FD LIFELINE_FD METRICS_FD [LISTEN_FD]`: with a
-listening socket it serves HTTP, without one gRPC.
+Started by the supervisor's rules (see server.worker): with a listening socket it serves HTTP, without one gRPC.
 """
 
 import asyncio

@@ -13,6 +13,7 @@ from http_bridge.body import decode_batch, drain_body, read_body
 from http_bridge.cors import Cors
 from http_bridge.environ import Environ, find_header
 from http_bridge.openapi import describe_api
+from http_bridge.rate_limit_headers import USAGE, rate_limit_headers
 from http_bridge.waiting import wait
 from server.credentials import find_raw_key
 from server.errors import (
@@ -63,6 +64,9 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
     def finish(response: Response) -> Response:
         environ = request.environ
         response.headers.add(REQUEST_ID_HEADER, responses.request_id())
+        usage = environ.get(USAGE)
+        if usage is not None:
+            response.headers.update(rate_limit_headers(usage))
         if environ["PATH_INFO"].startswith("/ingest/"):
             cors.mark(environ, response)
         return response
@@ -89,9 +93,12 @@ def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
         key = wait(service.authenticate(raw_key))
         record: RequestRecord = environ[_RECORD]
         record.project_id = key.project_id
+        usage = environ[USAGE] = service.usage_of(key)
+        if usage is not None:
+            usage.take_request()
         body = read_body(environ, service)
         claim = claim_of(key.project_id, find_header(environ, IDEMPOTENCY_HEADER), body)
-        rows = wait(service.submit(key, decode_batch(body), claim).stored())
+        rows = wait(service.submit(key, decode_batch(body), usage, claim).stored())
         service.reporter.report_accepted(record, rows)
         return responses.accepted(rows)
 
@@ -130,8 +137,9 @@ def _add_errors(app: Flask, service: IngestService) -> None:
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
         environ = request.environ
-        drain_body(environ, service)
         failure = _as_ingest_error(error)
+        wait(service.hold_back(failure))
+        drain_body(environ, service)
         # A probe that asks every second is told what the log says once.
         if not (environ["PATH_INFO"] == READINESS_PATH and isinstance(failure, ServiceUnavailableError)):
             service.reporter.report_refused(environ[_RECORD], failure)

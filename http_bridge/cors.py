@@ -6,7 +6,7 @@ from http_bridge.environ import Environ, find_header
 
 ALLOWED_METHODS = "POST"
 ALLOWED_HEADERS = "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding"
-EXPOSED_HEADERS = "X-Request-Id, Retry-After"
+EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 MAX_AGE_S = 86_400
 
 

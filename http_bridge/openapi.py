@@ -69,9 +69,13 @@ _INGEST_ERRORS = (
     ErrorCode.PAYLOAD_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.VALIDATION_ERROR,
+    ErrorCode.RATE_LIMITED,
     ErrorCode.INTERNAL_ERROR,
     ErrorCode.SERVICE_UNAVAILABLE,
 )
+_RETRIED = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.SERVICE_UNAVAILABLE})
+# What is refused after the request has been counted.
+_COUNTED = frozenset(_INGEST_ERRORS) - {ErrorCode.INVALID_API_KEY, ErrorCode.SERVICE_UNAVAILABLE}
 _NOT_NUL = r"^[^\u0000]*$"
 _NOT_BLANK_NOT_NUL = r"^(?=[\s\S]*\S)[^\u0000]*$"
 _PATTERNS = {
@@ -135,6 +139,17 @@ def describe_api(settings: Settings) -> Schema:
                     "schema": {"type": "integer", "minimum": 1},
                     "required": True,
                 },
+                "RateLimitPolicy": {
+                    "description": "The limits of the key, absent when it has none: `q` at once after a pause, and as "
+                    "many in each further `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+                    "schema": {"type": "string"},
+                    "example": '"requests";q=20;w=2, "rows";q=1000;w=1',
+                },
+                "RateLimit": {
+                    "description": "What is left under those limits: `r` now, and more in `t` seconds.",
+                    "schema": {"type": "string"},
+                    "example": '"requests";r=19;t=1, "rows";r=900;t=1',
+                },
             },
         },
     }
@@ -177,7 +192,7 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
         "responses": {
             "202": {
                 "description": "The batch is stored.",
-                "headers": _headers(),
+                "headers": _headers(is_counted=True),
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/Accepted"},
@@ -353,7 +368,7 @@ def _error_response(code: ErrorCode, limit: int) -> Schema:
     meta = {"requestId": _EXAMPLE_REQUEST_ID, "timestamp": _EXAMPLE_TIME}
     return {
         "description": HTTPStatus(outcome.http_status).phrase,
-        "headers": _headers(may_retry=code is ErrorCode.SERVICE_UNAVAILABLE),
+        "headers": _headers(may_retry=code in _RETRIED, is_counted=code in _COUNTED),
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/Error"},
@@ -363,8 +378,11 @@ def _error_response(code: ErrorCode, limit: int) -> Schema:
     }
 
 
-def _headers(*, may_retry: bool = False) -> Schema:
+def _headers(*, may_retry: bool = False, is_counted: bool = False) -> Schema:
     headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     if may_retry:
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+    if is_counted:
+        headers["RateLimit-Policy"] = {"$ref": "#/components/headers/RateLimitPolicy"}
+        headers["RateLimit"] = {"$ref": "#/components/headers/RateLimit"}
     return headers

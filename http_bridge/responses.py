@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
+from math import ceil
 
 import msgspec
 from flask import Response, request
@@ -66,7 +67,7 @@ def refusal(error: IngestError, identifier: str | None = None) -> bytes:
 def _headers_of(error: IngestError) -> dict[str, str]:
     headers = {}
     if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
+        headers["Retry-After"] = str(ceil(error.retry_after_s))
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = error.allowed
     if error.code is ErrorCode.INVALID_API_KEY:

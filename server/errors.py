@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     VALIDATION_ERROR = "VALIDATION_ERROR"
+    RATE_LIMITED = "RATE_LIMITED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
@@ -43,6 +44,7 @@ OUTCOMES: Mapping[ErrorCode, Outcome] = MappingProxyType(
             415, grpc.StatusCode.UNIMPLEMENTED, "Content-Type must be application/json"
         ),
         ErrorCode.VALIDATION_ERROR: Outcome(422, grpc.StatusCode.INVALID_ARGUMENT, "Validation failed"),
+        ErrorCode.RATE_LIMITED: Outcome(429, grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
         ErrorCode.INTERNAL_ERROR: Outcome(500, grpc.StatusCode.INTERNAL, "An unexpected error occurred"),
         ErrorCode.SERVICE_UNAVAILABLE: Outcome(
             503, grpc.StatusCode.UNAVAILABLE, "The service is temporarily unavailable"
@@ -55,7 +57,7 @@ class IngestError(Exception):
     """A request is refused. Subclasses name the reason; the protocols render it from OUTCOMES."""
 
     code = ErrorCode.INTERNAL_ERROR
-    retry_after_s: int | None = None
+    retry_after_s: float | None = None
 
     def __init__(self, message: str | None = None, details: Mapping[str, str] | None = None) -> None:
         self.message = message or OUTCOMES[self.code].message
@@ -118,6 +120,16 @@ class ValidationFailedError(IngestError):
 
     def __init__(self, details: Mapping[str, str]) -> None:
         super().__init__(details=details)
+
+
+class RateLimitedError(IngestError):
+    """The key's limits allow no more now; the same request may pass after `retry_after_s` seconds."""
+
+    code = ErrorCode.RATE_LIMITED
+
+    def __init__(self, advice: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{OUTCOMES[self.code].message}: {advice}")
 
 
 class ServiceUnavailableError(IngestError):

@@ -1,6 +1,7 @@
 """Translation between protobuf messages and the service layer's terms."""
 
 from collections.abc import Sequence
+from math import ceil
 from operator import attrgetter
 from typing import Literal
 
@@ -81,7 +82,7 @@ def status_of(error: IngestError, request_id: str) -> Status:
         ]
         _add(status, BadRequest(field_violations=violations))
     if error.retry_after_s is not None:
-        _add(status, RetryInfo(retry_delay=Duration(seconds=error.retry_after_s)))
+        _add(status, RetryInfo(retry_delay=_to_duration(error.retry_after_s)))
     return status
 
 
@@ -91,8 +92,14 @@ def batch_error_of(error: IngestError, request_id: str) -> ingest_pb2.BatchError
     for field, description in error.details.items():
         message.field_violations.add(field=field, description=description)
     if error.retry_after_s is not None:
-        message.retry_delay.seconds = error.retry_after_s
+        message.retry_delay.CopyFrom(_to_duration(error.retry_after_s))
     return message
+
+
+def _to_duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(ceil(seconds * 1_000_000_000))
+    return duration
 
 
 def _with_absent(

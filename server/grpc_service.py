@@ -123,7 +123,9 @@ class GrpcIngestService:
             self._reporter.report_abandoned(record)
             raise
         except Exception as error:
-            await self._refuse(call, record, explain(error))
+            refusal = explain(error)
+            await self._service.hold_back(refusal)
+            await self._refuse(call, record, refusal)
         self._reporter.report_accepted(record, accepted)
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
 
@@ -164,6 +166,8 @@ class GrpcIngestService:
                 except Exception as error:
                     outcome = explain(error)
                 await outcomes.put(_Batch(record, outcome))
+                if isinstance(outcome, IngestError):
+                    await self._service.hold_back(outcome)
         except asyncio.CancelledError:
             end = _EndOfStream(ServiceUnavailableError())
         except Exception as error:
@@ -198,7 +202,10 @@ class GrpcIngestService:
         await call.refuse(error)
 
     def _submit(self, key: ApiKey, data: bytes, idempotency_key: str | None = None) -> Submission:
+        usage = self._service.usage_of(key)
+        if usage is not None:
+            usage.take_request()
         self._service.check_size(len(data))
         batch = decode_batch(data)
         claim = claim_of(key.project_id, idempotency_key or batch.idempotency_key, data)
-        return self._service.submit(key, batch, claim)
+        return self._service.submit(key, batch, usage, claim)

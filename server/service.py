@@ -1,6 +1,7 @@
 """The ingest service: what happens to a request, whichever protocol it came by.
 
-The order is the contract's: authenticate, limit the size, decode (the protocol's part), validate, store.
+The order is the contract's: authenticate, limit the requests, limit the size, decode (the protocol's part), validate,
+limit the rows, store.
 """
 
 import asyncio
@@ -9,8 +10,11 @@ from functools import partial
 
 from server.authentication import Authenticator
 from server.batch import RawBatch
-from server.errors import PayloadTooLargeError, ServiceUnavailableError
+from server.buckets import Buckets
+from server.errors import IngestError, PayloadTooLargeError, RateLimitedError, ServiceUnavailableError
 from server.metrics import WorkerMetrics
+from server.pacing import RefusalPacer
+from server.rate_limits import Usage
 from server.request_report import RequestReporter
 from server.settings import Contract, Settings
 from server.spooling import open_spool
@@ -34,11 +38,15 @@ class IngestService:
     POOL_SIZE = 2  # one connection for keys, one for readiness
     SAMPLE_INTERVAL_S = 0.5
 
-    def __init__(self, settings: Settings, *, database_url: str, name: str, metrics: WorkerMetrics) -> None:
-        """Prepare to serve; to be called on the event loop, before `start`."""
+    def __init__(
+        self, settings: Settings, *, database_url: str, name: str, metrics: WorkerMetrics, buckets: Buckets
+    ) -> None:
+        """Prepare to serve; to be called on the event loop, before `start`. `buckets` are those of all workers."""
         self.reporter = RequestReporter(metrics)
         self.lenient = settings.contract is Contract.LENIENT
         self.max_body_bytes = settings.max_body_bytes
+        self._buckets = buckets
+        self._pacer = RefusalPacer()
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
         self._metrics = metrics
         self._spool = open_spool(settings)
@@ -60,18 +68,32 @@ class IngestService:
         """
         return await self._authenticator.authenticate(raw_key)
 
+    def usage_of(self, key: ApiKey) -> Usage | None:
+        """Return what is to count a request against the limits of its key; None for a key without limits."""
+        return Usage(key, self._buckets) if key.is_limited else None
+
+    async def hold_back(self, error: IngestError) -> None:
+        """Wait before a request that was over a limit is answered, or in a stream before the next; others do not."""
+        if isinstance(error, RateLimitedError):
+            await self._pacer.wait()
+
     def check_size(self, size: int) -> None:
         """Raise PayloadTooLargeError when a body of `size` bytes is more than is allowed."""
         if size > self.max_body_bytes:
             raise PayloadTooLargeError(self.max_body_bytes)
 
-    def submit(self, key: ApiKey, batch: RawBatch, claim: Claim | None = None) -> Submission:
+    def submit(
+        self, key: ApiKey, batch: RawBatch, usage: Usage | None = None, claim: Claim | None = None
+    ) -> Submission:
         """Validate a batch and begin to store it, whole or not at all; the submission tells when it is durable.
 
-        A batch whose `claim` was stored within the last day is not stored again.
-        Raises ValidationFailedError; what is raised when it cannot be stored is a StorageError (see server.failures).
+        `usage` is what `usage_of` gave for the request. A batch whose `claim` was stored within the last day is not
+        stored again. Raises ValidationFailedError, RateLimitedError; what is raised when it cannot be stored is a
+        StorageError (see server.failures).
         """
         columns = validate_batch(batch, key.project_id, lenient=self.lenient)
+        if usage is not None:
+            usage.take_rows(len(columns.trace_id))
         writer = self._writer if claim is None else self._claiming_writer
         return writer.submit(encode_batch(key.project_id, columns, claim))
 

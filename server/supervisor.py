@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from server.buckets import create_buckets_file
 from server.metrics import Cells, map_cells
 from server.rolling_restart import RollingRestart
 from server.settings import Settings
@@ -53,6 +54,7 @@ class Supervisor:
         self._http_listener = http_listener
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         self._lifeline, self._lifeline_end = os.pipe()
+        self._buckets = create_buckets_file()
         self.cells: list[Cells] = []  # in which workers count, also those that are no more
         self._slots = [
             self._create_slot("http", http_module, http_listener.fileno()) for _ in range(settings.http_workers)
@@ -125,8 +127,8 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         slot.ready_fd, ready_fd = os.pipe()
-        inherited = (ready_fd, self._lifeline, slot.cells_fd, *slot.arguments)
         slot.started_at = time.monotonic()
+        inherited = (ready_fd, self._lifeline, slot.cells_fd, self._buckets, *slot.arguments)
         slot.process = subprocess.Popen(  # noqa: S603 - our own modules
             [sys.executable, "-m", slot.module, *map(str, inherited)],
             env=self._environment,

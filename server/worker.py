@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from server.buckets import Buckets
 from server.log import configure_logging
 from server.metrics import WorkerMetrics, map_cells
 from server.service import IngestService
@@ -22,16 +23,18 @@ GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process, started by the supervisor as `python -m MODULE READY_FD LIFELINE_FD METRICS_FD [LISTEN_FD]`.
+    """A worker process: `python -m MODULE READY_FD LIFELINE_FD METRICS_FD BUCKETS_FD [LISTEN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
-    METRICS_FD is the shared memory that it counts in.
+    METRICS_FD is the shared memory that it counts in; BUCKETS_FD is the file in which all workers count what keys with
+    limits send.
     """
 
     settings: Settings
     ready_fd: int
     lifeline_fd: int
     metrics_fd: int
+    buckets_fd: int
     listen_fd: int | None
 
     @classmethod
@@ -42,8 +45,8 @@ class Worker:
         # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, lifeline_fd, metrics_fd, *listen_fd = map(int, sys.argv[1:])
-        worker = cls(settings, ready_fd, lifeline_fd, metrics_fd, listen_fd[0] if listen_fd else None)
+        ready_fd, lifeline_fd, metrics_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
+        worker = cls(settings, ready_fd, lifeline_fd, metrics_fd, buckets_fd, listen_fd[0] if listen_fd else None)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         return worker
 
@@ -51,8 +54,10 @@ class Worker:
         """Return the service layer for this process; `name` shows in the database's list of connections."""
         url = self.settings.database_url
         assert url is not None  # noqa: S101 - the supervisor always passes one
-        metrics = WorkerMetrics(map_cells(self.metrics_fd))
-        return IngestService(self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics)
+        metrics, buckets = WorkerMetrics(map_cells(self.metrics_fd)), Buckets(self.buckets_fd)
+        return IngestService(
+            self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics, buckets=buckets
+        )
 
     def take_orders(self) -> "Orders":
         """Listen to the supervisor's signals from now on; to be called on the event loop."""

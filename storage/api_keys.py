@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from storage.errors import KeyRevokedError, NotFoundError
+from storage.key_limits import KeyLimits, RateLimit
 
 SCHEME = "seestack_live_"
 ALPHABET = string.digits + string.ascii_letters
@@ -24,10 +25,15 @@ RANDOM_LENGTH = 24  # 62 ** 24 is 142 bits
 CHECKSUM_LENGTH = 6  # 62 ** 6 holds a CRC-32
 PREFIX_LENGTH = len(SCHEME) + 6
 
-_COLUMNS = "id, project_id, name, prefix, created_at, expires_at, revoked_at, last_used_at"
+_COLUMNS = (
+    "id, project_id, name, prefix, created_at, expires_at, revoked_at, last_used_at, "
+    "requests_per_second, requests_burst, rows_per_second, rows_burst"
+)
 _INSERT = f"""
-INSERT INTO api_keys (project_id, name, prefix, digest, expires_at)
-VALUES (%(project_id)s, %(name)s, %(prefix)s, %(digest)s, now() + %(lifetime)s::interval)
+INSERT INTO api_keys (project_id, name, prefix, digest, expires_at,
+                      requests_per_second, requests_burst, rows_per_second, rows_burst)
+VALUES (%(project_id)s, %(name)s, %(prefix)s, %(digest)s, now() + %(lifetime)s::interval,
+        %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s)
 RETURNING {_COLUMNS}
 """
 _SELECT = f"""
@@ -50,6 +56,13 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETUR
 _LIMIT_LIFETIME = f"""
 UPDATE api_keys SET expires_at = least(expires_at, now() + %(lifetime)s) WHERE id = %(id)s RETURNING {_COLUMNS}
 """
+_SET_LIMITS = f"""
+UPDATE api_keys
+   SET requests_per_second = %(requests_per_second)s, requests_burst = %(requests_burst)s,
+       rows_per_second = %(rows_per_second)s, rows_burst = %(rows_burst)s
+ WHERE id = %(id)s
+RETURNING {_COLUMNS}
+"""
 _TOUCH = """
 UPDATE api_keys SET last_used_at = now()
  WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < now() - interval '30 seconds')
@@ -68,6 +81,22 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    requests_per_second: float | None
+    requests_burst: int | None
+    rows_per_second: float | None
+    rows_burst: int | None
+
+    @property
+    def is_limited(self) -> bool:
+        """Tell whether the key has any limit."""
+        return self.requests_per_second is not None or self.rows_per_second is not None
+
+    @property
+    def limits(self) -> KeyLimits:
+        """The limits of the key."""
+        return KeyLimits(
+            _limit_of(self.requests_per_second, self.requests_burst), _limit_of(self.rows_per_second, self.rows_burst)
+        )
 
     def is_valid(self, now: datetime) -> bool:
         """Tell whether the key may be used at `now` (an aware datetime)."""
@@ -102,7 +131,11 @@ def digest_of(raw_key: str) -> bytes:
 
 
 def create_key(
-    connection: psycopg.Connection, project_id: UUID, name: str, lifetime: timedelta | None = None
+    connection: psycopg.Connection,
+    project_id: UUID,
+    name: str,
+    lifetime: timedelta | None = None,
+    limits: KeyLimits | None = None,
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its raw form, which cannot be had again."""
     raw_key = generate_raw_key()
@@ -112,6 +145,7 @@ def create_key(
         "prefix": raw_key[:PREFIX_LENGTH],
         "digest": digest_of(raw_key),
         "lifetime": lifetime,
+        **_limit_values(limits or KeyLimits()),
     }
     with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         row = cursor.execute(_INSERT, values).fetchone()
@@ -156,8 +190,14 @@ def revoke_key(connection: psycopg.Connection, key: ApiKey) -> ApiKey:
         return cursor.execute(_REVOKE, (key.id,)).fetchone() or key
 
 
+def set_limits(connection: psycopg.Connection, key: ApiKey, limits: KeyLimits) -> ApiKey:
+    """Replace the limits of the key and return its row as it is now."""
+    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+        return cursor.execute(_SET_LIMITS, {"id": key.id, **_limit_values(limits)}).fetchone() or key
+
+
 def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
-    """Create a successor of the same project and name; the old key stays valid for at most `overlap` more.
+    """Create a successor of the same project, name and limits; the old key stays valid for at most `overlap` more.
 
     Raises KeyRevokedError.
     """
@@ -165,12 +205,28 @@ def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) 
         raise KeyRevokedError(f"key {key.prefix}... is revoked; make a new one with `seestack-ingest keys create`")
     with connection.transaction():
         connection.execute(_LIMIT_LIFETIME, {"id": key.id, "lifetime": overlap})
-        return create_key(connection, key.project_id, key.name)
+        return create_key(connection, key.project_id, key.name, limits=key.limits)
 
 
 async def touch_keys(connection: psycopg.AsyncConnection, key_ids: Collection[UUID]) -> None:
     """Set `last_used_at` of those keys, unless another process did within the last 30 s."""
     await connection.execute(_TOUCH, (list(key_ids),))
+
+
+def _limit_of(per_second: float | None, burst: int | None) -> RateLimit | None:
+    return None if per_second is None or burst is None else RateLimit(per_second, burst)
+
+
+def _limit_values(limits: KeyLimits) -> dict[str, float | None]:
+    """Return the columns that hold these limits."""
+    requests_per_second, requests_burst = limits.requests or (None, None)
+    rows_per_second, rows_burst = limits.rows or (None, None)
+    return {
+        "requests_per_second": requests_per_second,
+        "requests_burst": requests_burst,
+        "rows_per_second": rows_per_second,
+        "rows_burst": rows_burst,
+    }
 
 
 def _checksum(text: str) -> str:

@@ -89,6 +89,7 @@ def refusal_of(error: Any) -> Refusal:
             message = getattr(error_details_pb2, kind)()
             if packed.Unpack(message):
                 details[kind] = message
+    retry_info = details.get("RetryInfo")
     violations = details["BadRequest"].field_violations if "BadRequest" in details else ()
     return Refusal(
         status=error.code(),
@@ -97,5 +98,5 @@ def refusal_of(error: Any) -> Refusal:
         domain=details["ErrorInfo"].domain if "ErrorInfo" in details else None,
         request_id=details["RequestInfo"].request_id if "RequestInfo" in details else None,
         violations={violation.field: violation.description for violation in violations},
-        retry_after_s=details["RetryInfo"].retry_delay.seconds if "RetryInfo" in details else None,
+        retry_after_s=retry_info.retry_delay.ToTimedelta().total_seconds() if retry_info is not None else None,
     )

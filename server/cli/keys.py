@@ -1,22 +1,26 @@
 """`seestack-ingest keys`."""
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
 from server.bootstrap import connect_migrated
+from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.settings import Settings
-from storage.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key
+from storage.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
+from storage.key_limits import KeyLimits
 from storage.projects import find_project
 
 _REVOKED_WITHIN = "servers refuse it within 10 s"
+_LIMITED_WITHIN = "servers follow within 10 s"
 
 
 @click.group()
 def keys() -> None:
-    """Create, list, revoke and rotate API keys.
+    """Create, list, limit, revoke and rotate API keys.
 
     A raw key is shown once, when it is created; only a digest of it is stored. KEY is a key's id or its prefix,
     as `list` shows them.
@@ -29,14 +33,18 @@ def keys() -> None:
 @click.option(
     "--expires-in-days", type=click.FloatRange(min=0, min_open=True, max=36500), help="Lifetime; for good without it."
 )
+@limit_options
 @json_flag
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
-def create(settings: Settings, project: str, name: str, expires_in_days: float | None, *, as_json: bool) -> None:
-    """Create a key and show it, once."""
+def create(
+    settings: Settings, project: str, name: str, expires_in_days: float | None, *, as_json: bool, **rates: Any
+) -> None:
+    """Create a key and show it, once. It is without limits but for those that are given."""
     lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
+    limits = to_limits(**rates)
     with connect_migrated(settings) as connection:
-        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime)
+        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime, limits)
     _show_raw_key(key, raw_key, as_json=as_json)
 
 
@@ -73,6 +81,30 @@ def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key")
+@limit_options
+@click.option("--off", is_flag=True, help="Remove all limits of the key.")
+@json_flag
+@with_settings(*DATABASE_SETTINGS)
+@explains_errors
+def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: Any) -> None:
+    """Limit what KEY may send a second to each server; a limit that is not named stays as it is."""
+    new = to_limits(**rates)
+    is_any_named = new != KeyLimits()
+    if off == is_any_named:
+        raise click.UsageError("give --requests-per-second, --rows-per-second or both; or --off alone")
+    with connect_migrated(settings) as connection:
+        found = find_key(connection, key)
+        old = KeyLimits() if off else found.limits
+        limited = set_limits(connection, found, KeyLimits(new.requests or old.requests, new.rows or old.rows))
+    if as_json:
+        print_json(_as_dict(limited))
+    else:
+        requests, rows = (shown or "without limit" for shown in show_limits(limited.limits).values())
+        click.echo(f"key {limited.prefix}... ({limited.name}): requests {requests}; rows {rows}; {_LIMITED_WITHIN}")
+
+
+@keys.command()
+@click.argument("key")
 @click.option(
     "--overlap-hours",
     type=click.FloatRange(min=0, max=24 * 365),
@@ -84,7 +116,7 @@ def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
-    """Create a successor of KEY and let KEY expire."""
+    """Create a successor of KEY, with the same limits, and let KEY expire."""
     with connect_migrated(settings) as connection:
         new_key, raw_key = rotate_key(connection, find_key(connection, key), timedelta(hours=overlap_hours))
     _show_raw_key(new_key, raw_key, as_json=as_json)
@@ -107,4 +139,5 @@ def _as_dict(key: ApiKey) -> dict[str, object]:
         "expiresAt": key.expires_at,
         "revokedAt": key.revoked_at,
         "lastUsedAt": key.last_used_at,
+        **show_limits(key.limits),
     }

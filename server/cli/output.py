@@ -27,7 +27,7 @@ def print_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*map(_for_people, row.values()))
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if Console().is_terminal else 250).print(table)
 
 
 def _for_people(value: object) -> str:

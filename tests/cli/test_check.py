@@ -56,7 +56,7 @@ def test_people_read_tables(database_url: str) -> None:
     assert done.returncode == 0
     assert "SEESTACK_DATABASE_URL" in done.stdout
     assert "NOT USABLE" not in done.stdout
-    assert done.stdout.count("usable") == 4
+    assert done.stdout.count("usable") == 5
     assert PASSWORD not in done.stdout
 
 

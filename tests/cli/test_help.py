@@ -14,7 +14,7 @@ COMMANDS = {
     "check": (),
     "migrate": (),
     "projects": ("create", "list"),
-    "keys": ("create", "list", "revoke", "rotate"),
+    "keys": ("create", "limit", "list", "revoke", "rotate"),
     "spool": ("status", "drain"),
     "sample": (),
     "psql": (),

@@ -125,7 +125,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
         settings = load_settings(http_workers=1, grpc_workers=1)
         supervisor = Supervisor(settings, listener, http_module=BRIEF_WORKER, grpc_module=BRIEF_WORKER)
         supervisor.start()
-        watcher = threading.Thread(target=supervisor.watch, args=(stop,))
+        watcher = threading.Thread(target=supervisor.watch, args=(stop, threading.Event()))
         watcher.start()
         try:
             wait_until(lambda: min(supervisor.restarts.values()) >= 1, "both were started again")

@@ -181,7 +181,7 @@ class BatchError(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Machine-readable reason: MALFORMED_REQUEST, PAYLOAD_TOO_LARGE,
-    VALIDATION_ERROR, SERVICE_UNAVAILABLE or INTERNAL_ERROR.
+    VALIDATION_ERROR, RATE_LIMITED, SERVICE_UNAVAILABLE or INTERNAL_ERROR.
     """
     message: _builtins.str
     """The reason for a person, in English."""
@@ -193,7 +193,9 @@ class BatchError(_message.Message):
 
     @_builtins.property
     def retry_delay(self) -> _duration_pb2.Duration:
-        """Time to wait before sending the batch again. Only for SERVICE_UNAVAILABLE."""
+        """Time to wait before sending the batch again. Only for RATE_LIMITED and
+        SERVICE_UNAVAILABLE.
+        """
 
     def __init__(
         self,

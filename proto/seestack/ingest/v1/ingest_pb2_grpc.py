@@ -83,7 +83,8 @@ class IngestServiceServicer:
 
         Errors: UNAUTHENTICATED (key missing, unknown, expired or revoked),
         INVALID_ARGUMENT (a rule below is broken; nothing is stored),
-        RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default),
+        RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default; or,
+        with RetryInfo, the key sends more than its limits allow),
         UNAVAILABLE (try again after RetryInfo), DEADLINE_EXCEEDED, INTERNAL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

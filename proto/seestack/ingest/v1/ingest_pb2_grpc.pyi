@@ -59,7 +59,8 @@ class IngestServiceStub:
 
     Errors: UNAUTHENTICATED (key missing, unknown, expired or revoked),
     INVALID_ARGUMENT (a rule below is broken; nothing is stored),
-    RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default),
+    RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default; or,
+    with RetryInfo, the key sends more than its limits allow),
     UNAVAILABLE (try again after RetryInfo), DEADLINE_EXCEEDED, INTERNAL.
     """
     StreamHttpRequests: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamHttpRequestsRequest, _ingest_pb2.StreamHttpRequestsResponse]
@@ -94,7 +95,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
 
     Errors: UNAUTHENTICATED (key missing, unknown, expired or revoked),
     INVALID_ARGUMENT (a rule below is broken; nothing is stored),
-    RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default),
+    RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default; or,
+    with RetryInfo, the key sends more than its limits allow),
     UNAVAILABLE (try again after RetryInfo), DEADLINE_EXCEEDED, INTERNAL.
     """
     StreamHttpRequests: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamHttpRequestsRequest, _ingest_pb2.StreamHttpRequestsResponse]  # type: ignore[assignment]
@@ -132,7 +134,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: UNAUTHENTICATED (key missing, unknown, expired or revoked),
         INVALID_ARGUMENT (a rule below is broken; nothing is stored),
-        RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default),
+        RESOURCE_EXHAUSTED (the message exceeds the size limit, 1 MiB by default; or,
+        with RetryInfo, the key sends more than its limits allow),
         UNAVAILABLE (try again after RetryInfo), DEADLINE_EXCEEDED, INTERNAL.
         """
 

@@ -1,0 +1,24 @@
+"""Holding refusals back, so that clients that send on regardless cannot take a worker's time from others."""
+
+import asyncio
+
+
+class RefusalPacer:
+    """Gives the refusals on an event loop their turns: a few at once, further ones so many a second.
+
+    A client that waits for its answers is slowed down by this, whatever it makes of them.
+    """
+
+    INTERVAL_S = 0.01  # between turns
+    AT_ONCE_S = 0.2  # worth of refusals, after a pause, that need not wait
+    LONGEST_S = 1.0  # that any refusal waits
+
+    def __init__(self) -> None:
+        self._due_at = 0.0  # the latest turn that was given
+
+    async def wait(self) -> None:
+        """Wait until a refusal may be sent."""
+        now = asyncio.get_running_loop().time()
+        self._due_at = min(max(self._due_at, now - self.AT_ONCE_S) + self.INTERVAL_S, now + self.LONGEST_S)
+        if self._due_at > now:
+            await asyncio.sleep(self._due_at - now)
