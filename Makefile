@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test bench bench-fairness bench-schema lint types proto lock clean
+.PHONY: run test fuzz bench bench-fairness bench-schema lint types proto lock clean
 
 run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve
 
 test: .venv/development.stamp ## run every test
 	@$(BIN)/python -m pytest --numprocesses=4 $(ARGS)
+
+fuzz: .venv/development.stamp ## send 120,000 hostile inputs to a real server, within ten minutes
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
 	@$(BIN)/python -m bench

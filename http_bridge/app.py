@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import MapAdapter
 
 from http_bridge import responses
 from http_bridge.body import decode_batch, drain_body, read_body
@@ -41,6 +42,14 @@ class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return `func` as it is: no view is a coroutine, which Flask looks for at every call."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the view of a request by its path, whatever its Host header names."""
+        if request is None:
+            return super().create_url_adapter(request)
+        if request.environ["PATH_INFO"].startswith("//"):
+            raise NotFound  # Werkzeug would take it for the path with one slash
+        return self.url_map.bind("", path_info=request.path, default_method=request.method)
 
     def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Begin the record of a request, and answer it."""

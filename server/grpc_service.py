@@ -38,7 +38,10 @@ class _Call:
 
     def __init__(self, context: "Context", protocol: Protocol, rpc: str) -> None:
         self.context = context
-        metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        metadata: dict[str, str] = {}
+        for name, value in context.invocation_metadata() or ():
+            if isinstance(value, str):  # several of a name are one, as in HTTP (RFC 9110, 5.3)
+                metadata[name] = f"{metadata[name]},{value}" if name in metadata else value
         self.header = metadata.get
         self.request_id = choose_request_id(metadata.get(REQUEST_ID_HEADER))
         context.set_trailing_metadata(((REQUEST_ID_HEADER, self.request_id),))

@@ -8,6 +8,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.errors import ServiceUnavailableError
+from server.grpc_server import GrpcServer
 from server.grpc_service import SERVICE_NAME, GrpcIngestService
 from server.listeners import close_listeners, has_connections
 from server.network import join_host_port
@@ -48,25 +49,31 @@ async def serve(worker: Worker) -> None:
     await service.start()
     handlers = GrpcIngestService(service)
     tls = open_tls(settings)
-    server = create_server(settings, tls)
-    server.add_generic_rpc_handlers((handlers.handler(),))
     health_servicer = _HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    enable_reflection(server)
 
+    def create() -> grpc.aio.Server:
+        server = create_server(settings, tls)
+        server.add_generic_rpc_handlers((handlers.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        enable_reflection(server)
+        return server
+
+    server = GrpcServer(create, settings.grace_seconds)
     orders = worker.take_orders()
     watcher = asyncio.create_task(_report_health(service, health_servicer))
     follower = asyncio.create_task(tls.follow()) if tls is not None else None
     await server.start()
     worker.report_ready()
+    watching = asyncio.create_task(server.watch())
     await orders.carry_out(lambda: retire(settings))
+    watching.cancel()
 
     watcher.cancel()
     if follower is not None:
         follower.cancel()
     await health_servicer.enter_graceful_shutdown()
     handlers.stop_streams()
-    await server.stop(settings.grace_seconds)
+    await server.stop()
     await service.close()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -42,6 +43,7 @@ class Worker:
         """Read the arguments and the environment; from here on the supervisor's end is this process's end."""
         settings = load_settings()
         configure_logging(settings.log_level)
+        _allow_many_connections()
         # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -95,3 +97,9 @@ class Orders:
         stopping.cancel()
         if not leaving.cancel():
             leaving.result()
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files, which often is 1,024, to the hard one: each connection is an open file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,6 +1,7 @@
 """Who may send: keys on both protocols, checked before anything else of a request."""
 
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import psycopg
@@ -8,7 +9,7 @@ import pytest
 
 from tests.batches import make_batch
 from tests.contract.envelope import assert_envelope
-from tests.grpc_client import ReflectingClient, Refusal
+from tests.grpc_client import SERVICE, ReflectingClient, Refusal
 from tests.running_server import INGEST_PATH, RunningServer, create_key, run_command
 
 REFUSED = (401, "INVALID_API_KEY", "Invalid or missing API key")
@@ -75,6 +76,13 @@ def test_grpc_refuses_a_wrong_key_before_it_reads_the_message(
             send()
         assert raised.value.status is grpc.StatusCode.UNAUTHENTICATED
         assert (raised.value.message, raised.value.reason) == ("Invalid or missing API key", "INVALID_API_KEY")
+
+
+def test_two_keys_are_no_key_over_grpc_either(server: RunningServer) -> None:
+    call: Any = server.channel().unary_unary(f"/{SERVICE}/IngestHttpRequests")
+    with pytest.raises(grpc.RpcError) as raised:
+        call(b"", metadata=(("x-seestack-key", server.api_key),) * 2, timeout=10)
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_a_key_is_good_for_its_own_project_only(server: RunningServer) -> None:

@@ -64,10 +64,15 @@ def test_a_revoked_key_is_refused_within_10_s(server: RunningServer) -> None:
 def test_an_expired_key_is_refused(server: RunningServer) -> None:
     key = create_key_of(server, "--expires-in-days", f"{SHORT_LIFE_S / DAY_S:.8f}")
     client = Client(server, key["apiKey"])
-    assert client.is_taken_over_http()
-    assert client.is_taken_over_grpc()
-    # The key's row stays cached as valid: the time itself ends it.
-    wait_until(lambda: not client.is_taken(), "the key is refused", SHORT_LIFE_S + 1)
+    with open_stream(server.channel(), key["apiKey"]) as stream:
+        assert client.is_taken_over_http()
+        assert client.is_taken_over_grpc()
+        assert is_answered(stream, server)
+        # The key's row stays cached as valid: the time itself ends it.
+        wait_until(
+            lambda: not client.is_taken() and not is_answered(stream, server), "the key is refused", SHORT_LIFE_S + 1
+        )
+        assert stream.status is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_last_used_at_is_stored_by_a_stop_at_the_latest(database_url: str) -> None:
