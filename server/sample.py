@@ -2,10 +2,12 @@
 
 import http.client
 import random
+import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
@@ -60,13 +62,22 @@ def to_message(item: dict[str, Any]) -> ingest_pb2.HttpRequest:
 class HttpClient:
     """Sends JSON over one kept-alive HTTP connection to `url`, e.g. http://127.0.0.1:8080."""
 
-    def __init__(self, url: str, raw_key: str) -> None:
+    def __init__(self, url: str, raw_key: str, ca_cert: Path | None = None) -> None:
+        """`ca_cert` is a PEM file of the CAs to trust; without it, those of the system. Raises SendError."""
         parts = urllib.parse.urlsplit(url)
-        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        host = parts.hostname or ""
         try:
-            self._connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+            if parts.scheme == "https":
+                context = ssl.create_default_context(cafile=ca_cert)
+                self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    host, parts.port, timeout=TIMEOUT_S, context=context
+                )
+            else:
+                self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
         except ValueError as error:
             raise SendError(f"{url} is no URL of a server: {error}") from error
+        except OSError as error:
+            raise SendError(f"{ca_cert} holds no certificates: {error}") from error
         self._headers = {KEY_HEADER: raw_key, "Content-Type": "application/json"}
 
     def send(self, project_id: str, items: list[dict[str, Any]]) -> int:
@@ -87,8 +98,13 @@ class HttpClient:
 class GrpcClient:
     """Sends protobuf messages over one gRPC channel to `target`, e.g. 127.0.0.1:50051."""
 
-    def __init__(self, target: str, raw_key: str) -> None:
-        self._stub = ingest_pb2_grpc.IngestServiceStub(grpc.insecure_channel(target))
+    def __init__(self, target: str, raw_key: str, ca_cert: Path | None = None) -> None:
+        """`ca_cert` is a PEM file of the CAs to trust; without it, the channel is plain text. Raises OSError."""
+        if ca_cert is None:
+            channel = grpc.insecure_channel(target)
+        else:
+            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca_cert.read_bytes()))
+        self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._metadata = ((KEY_HEADER, raw_key),)
 
     def send(self, project_id: str, items: list[dict[str, Any]]) -> int:

@@ -1,6 +1,7 @@
 """`seestack-ingest sample`."""
 
 import time
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -23,6 +24,12 @@ from server.settings import Settings
 @click.option("--batch-size", type=click.IntRange(1, 100), default=50, show_default=True, help="Rows a batch.")
 @click.option("--url", help="HTTP server to send to.  [default: by the settings, http://127.0.0.1:8080]")
 @click.option("--target", help="gRPC server to send to.  [default: by the settings, 127.0.0.1:50051]")
+@click.option(
+    "--ca-cert",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    metavar="FILE",
+    help="PEM file of the CAs to trust, or a self-made certificate; the server is spoken to over TLS.",
+)
 @click.option("--project-id", help="Project of the key.  [default: from credentials.json in the data folder]")
 @click.option("--api-key", envvar="SEESTACK_API_KEY", show_envvar=True, help="Raw key.  [default: as above]")
 @json_flag
@@ -35,6 +42,7 @@ def sample(
     batch_size: int,
     url: str | None,
     target: str | None,
+    ca_cert: Path | None,
     project_id: str | None,
     api_key: str | None,
     *,
@@ -48,7 +56,7 @@ def sample(
     started = time.monotonic()
     stored = 0
     try:
-        client = _connect(settings, protocol, url, target, api_key)
+        client = _connect(settings, protocol, url, target, api_key, ca_cert)
         with _progress_bar(hidden=as_json) as progress:
             task = progress.add_task(f"sending over {protocol}", total=rows)
             for accepted in send_at_rate(client, project_id, rows=rows, rows_per_second=rate, batch_size=batch_size):
@@ -65,10 +73,14 @@ def sample(
         click.echo(f"{stored} rows stored in {seconds:.1f} s, {stored / seconds:.0f} rows/s")
 
 
-def _connect(settings: Settings, protocol: str, url: str | None, target: str | None, api_key: str) -> Client:
+def _connect(
+    settings: Settings, protocol: str, url: str | None, target: str | None, api_key: str, ca_cert: Path | None
+) -> Client:
     if protocol == "http":
-        return HttpClient(url or f"http://{join_host_port(settings.http_host, settings.http_port)}", api_key)
-    return GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key)
+        scheme = "http" if ca_cert is None else "https"
+        own_url = f"{scheme}://{join_host_port(settings.http_host, settings.http_port)}"
+        return HttpClient(url or own_url, api_key, ca_cert)
+    return GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key, ca_cert)
 
 
 def _progress_bar(*, hidden: bool) -> Progress:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
-import psycopg
 import pytest
 from google.protobuf.json_format import ParseDict
 
@@ -22,7 +21,7 @@ from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
 from tests.process.polling import wait_until
-from tests.running_server import RunningServer, start_server
+from tests.running_server import RunningServer, run_command, start_server
 
 TIMEOUT_S = 10
 RELOADED_WITHIN_S = 10
@@ -121,8 +120,13 @@ def test_both_ports_speak_tls_to_those_they_should(
         assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     with tls_server.channel(tls_server.authority.issue("client")) as channel:
         assert tls_server.send(channel) == 1
-    with psycopg.connect(tls_server.running.database_url) as connection:
-        assert connection.execute("SELECT count(*) FROM http_requests").fetchone() == (1,)
+    assert len(tls_server.running.rows()) == 1
+    run_command(
+        "sample", "--rows", "10", "--http-port", str(tls_server.running.http_port),
+        "--ca-cert", str(tls_server.authority.certificate),
+        "--project-id", tls_server.running.project_id, "--api-key", tls_server.running.api_key,
+    )  # fmt: skip
+    assert len(tls_server.running.rows()) == 11
 
 
 def test_a_new_certificate_is_taken_up_once_it_is_whole_and_connections_go_on(tls_server: TlsServer) -> None:
