@@ -1,7 +1,6 @@
 """`python -m bench`: measures the path from socket to table against floors measured in the same run."""
 
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -21,6 +20,7 @@ from bench.processes import RunningServer, cpu_seconds, peak_memory_bytes, proce
 from bench.report import Measurement, Report
 from seestack.ingest.v1 import ingest_pb2
 from server import supervisor
+from server.flag import Flag
 from server.grpc_service import SERVICE_NAME
 from server.network import listen, reserve
 from server.settings import load_settings
@@ -112,7 +112,7 @@ def run_noop() -> Iterator[NoopServers]:
         try:
             yield NoopServers(("127.0.0.1", settings.http_port), ("127.0.0.1", settings.grpc_port))
         finally:
-            workers.stop(hurry=threading.Event())
+            workers.stop(hurry=Flag())
 
 
 def measure(

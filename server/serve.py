@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import FrameType
 from pydantic import SecretStr
 
 from server.bootstrap import ensure_first_key, open_database, prepare_schema
+from server.flag import Flag
 from server.housekeeping import Housekeeping
 from server.metrics_page import MetricsPage
 from server.network import is_loopback, join_host_port, listen, reserve
@@ -37,9 +37,9 @@ class _Signals:
     SIGHUP because the terminal was closed asks to stop.
     """
 
-    stop: threading.Event
-    hurry: threading.Event
-    replace: threading.Event
+    stop: Flag
+    hurry: Flag
+    replace: Flag
     has_terminal: bool
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -55,7 +55,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
 
     Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
     """
-    signals = _Signals(threading.Event(), threading.Event(), threading.Event(), os.isatty(_STANDARD_INPUT))
+    signals = _Signals(Flag(), Flag(), Flag(), os.isatty(_STANDARD_INPUT))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signals.handle)
     signal.signal(signal.SIGHUP, signals.handle_hangup)

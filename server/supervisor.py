@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from server.buckets import create_buckets_file
+from server.flag import Flag
 from server.metrics import Cells, map_cells
 from server.rolling_restart import RollingRestart
 from server.settings import Settings
@@ -90,7 +90,7 @@ class Supervisor:
             self._signal(signal.SIGKILL)
             raise
 
-    def watch(self, stop: threading.Event, replace: threading.Event) -> None:
+    def watch(self, stop: Flag, replace: Flag) -> None:
         """Start workers that die again, until `stop` is set; replace all of them whenever `replace` is set."""
         while not stop.wait(POLL_INTERVAL_S):
             for slot in self._slots:
@@ -108,7 +108,7 @@ class Supervisor:
         """Return how many processes of a kind run, "http" or "grpc"."""
         return sum(slot.kind == kind and slot.process is not None for slot in self._slots)
 
-    def stop(self, hurry: threading.Event) -> None:
+    def stop(self, hurry: Flag) -> None:
         """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
         self._http_listener.close()
         self._signal(signal.SIGTERM)
