@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.flag import Flag
 from server.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
 from server.network import listen
 from server.settings import load_settings
@@ -120,12 +121,12 @@ def test_counters_go_on_when_workers_are_killed(database_url: str) -> None:
 
 def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    stop = threading.Event()
+    stop = Flag()
     with closing(listen("127.0.0.1", 0)) as listener:
         settings = load_settings(http_workers=1, grpc_workers=1)
         supervisor = Supervisor(settings, listener, http_module=BRIEF_WORKER, grpc_module=BRIEF_WORKER)
         supervisor.start()
-        watcher = threading.Thread(target=supervisor.watch, args=(stop, threading.Event()))
+        watcher = threading.Thread(target=supervisor.watch, args=(stop, Flag()))
         watcher.start()
         try:
             wait_until(lambda: min(supervisor.restarts.values()) >= 1, "both were started again")
@@ -138,7 +139,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
         finally:
             stop.set()
             watcher.join()
-            supervisor.stop(threading.Event())
+            supervisor.stop(Flag())
 
 
 def test_the_spool_is_seen_to_fill_and_to_empty(data_folder: Path) -> None:
