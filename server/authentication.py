@@ -47,7 +47,8 @@ class _Cache:
 class Authenticator:
     """Answers which project a raw key belongs to, and keeps the keys' `last_used_at`, on one event loop."""
 
-    MAX_AGE_S = 5.0  # a revoked key stops within this time
+    MAX_AGE_S = 5.0  # after which a key is looked up again
+    STALE_S = 3.0  # for which it is taken meanwhile, so that keys in use never wait; a revoked one stops after both
     MAX_KNOWN = 10_000
     MAX_UNKNOWN = 10_000
     MAX_WAITING = 1_000
@@ -80,6 +81,11 @@ class Authenticator:
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
+        if entry is None and not self._is_away:
+            entry = self._known.get(digest, oldest - self.STALE_S)
+            if entry is not None:
+                with suppress(ServiceUnavailableError):
+                    self._ask_for(digest)
         if entry is not None:
             key = entry[1]
         elif not is_well_formed(raw_key):
@@ -100,13 +106,18 @@ class Authenticator:
         await asyncio.wait(self._tasks)
         await self._touch()
 
-    async def _lookup(self, digest: bytes) -> ApiKey | None:
+    def _ask_for(self, digest: bytes) -> "asyncio.Future[ApiKey | None]":
+        """Return the answer to be of a look-up that is under way or begins now. Raises ServiceUnavailableError."""
         future = self._waiting.get(digest)
         if future is None:
             if len(self._waiting) >= self.MAX_WAITING:
                 raise ServiceUnavailableError
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
             self._is_wanted.set()
+        return future
+
+    async def _lookup(self, digest: bytes) -> ApiKey | None:
+        future = self._ask_for(digest)
         began_at = time.monotonic()
         try:
             # Others wait for the same future, so a caller that goes away must not cancel it.

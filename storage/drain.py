@@ -28,7 +28,10 @@ _END_BACKEND = """
 SELECT coalesce(bool_and(pg_terminate_backend(pid, 5000)), true) FROM pg_stat_activity
  WHERE pid = %s AND pid <> pg_backend_pid() AND application_name LIKE 'seestack-ingest%%'
 """
-_IS_STORED = 'SELECT EXISTS (SELECT FROM http_requests WHERE project_id = %s AND "timestamp" = %s AND id = %s)'
+_STORED = """
+SELECT number FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[]) WITH ORDINALITY AS b (project, moment, row, number)
+ WHERE EXISTS (SELECT FROM http_requests WHERE project_id = project AND "timestamp" = moment AND id = row)
+"""
 
 
 class Drainer:
@@ -42,6 +45,7 @@ class Drainer:
         self._spool = spool
         self._url = url
         self._name = name
+        self._is_stuck = False  # whether the spool itself failed, which is told once
         self._copier = Copier(url, name=name, statement=COPY_WITH_CLAIMS)
 
     def close(self) -> None:
@@ -55,12 +59,18 @@ class Drainer:
             if not lot:
                 return False
             is_done = await self._store(await self._without_stored(lot))
+            self._is_stuck = False
             if is_done and not self._spool.status().batches:
                 self._spool.shrink()
                 _logger.info("the spool is empty")
             return is_done
-        except (psycopg.Error, SpoolError) as error:
+        except psycopg.Error as error:
             _logger.debug("the spool cannot be drained now: %s", error)
+            return False
+        except SpoolError as error:
+            if not self._is_stuck:
+                _logger.error("the spool cannot be drained: %s", error)
+            self._is_stuck = True
             return False
 
     async def _without_stored(self, lot: Sequence[SpooledBatch]) -> list[SpooledBatch]:
@@ -75,12 +85,10 @@ class Drainer:
                     answer = await (await connection.execute(_END_BACKEND, (backend_pid,))).fetchone()
                 if answer is None or not answer[0]:
                     raise psycopg.OperationalError(f"backend {backend_pid} does not end")
-            stored = []
-            for batch in doubtful:
-                with cut_off_after(connection, ANSWER_TIMEOUT_S):
-                    answer = await (await connection.execute(_IS_STORED, first_row(batch.batch))).fetchone()
-                if answer is not None and answer[0]:
-                    stored.append(batch)
+            columns = [list(column) for column in zip(*(first_row(batch.batch) for batch in doubtful), strict=True)]
+            with cut_off_after(connection, ANSWER_TIMEOUT_S):
+                numbers = await (await connection.execute(_STORED, columns)).fetchall()
+            stored = [doubtful[number - 1] for (number,) in numbers]
         finally:
             await connection.close()
         self._spool.remove(stored)
@@ -113,6 +121,8 @@ class Drainer:
             lot = await self._without_repeats(lot)
             error = await self._copy(lot) if lot else None
         if isinstance(error, psycopg.OperationalError):
+            if not self._copier.is_in_doubt:
+                self._spool.mark(lot, 0)
             return False
         if error is None:
             self._spool.remove(lot)

@@ -31,6 +31,10 @@ class Rescuer:
     PATIENCE_S = 5.0  # how long batches are tried again when there is no spool
     RETRY_INTERVAL_S = 0.1
     PROBE_INTERVAL_S = 0.5  # between two tries to reach a database that is away
+    # A database that can be reached may fail all the same, for want of disk space perhaps: when it is away again this
+    # soon, it is let alone for a time, which doubles up to the longest.
+    RELAPSE_S = 10.0
+    LONGEST_PAUSE_S = 5.0
 
     def __init__(
         self,
@@ -59,6 +63,9 @@ class Rescuer:
         # Whether the database could not be used when it was last tried.
         self.is_away = False
         self._away_since = 0.0
+        self._returned_at = -self.RELAPSE_S
+        self._pause_s = 0.0
+        self._is_spool_usable = True
 
     def take(self, submissions: Iterable[Submission]) -> None:
         """Take batches over that Postgres does not have: it refused one of them, or is away."""
@@ -204,8 +211,11 @@ class Rescuer:
                 for position in reused:
                     self._settle(lot[position], IdempotencyKeyReusedError())
                 error = None
+                self._is_spool_usable = True
             except StorageUnavailableError as failure:
-                _logger.warning("%d batches cannot be kept: %s", len(lot), failure)
+                if self._is_spool_usable:
+                    _logger.error("batches are refused, as they cannot be kept: %s", failure)
+                self._is_spool_usable = False
                 error = failure
         for submission in lot:
             self._settle(submission, error)
@@ -220,10 +230,14 @@ class Rescuer:
                 self._probe = asyncio.get_running_loop().create_task(self._await_return())
 
     async def _await_return(self) -> None:
+        has_relapsed = time.monotonic() < self._returned_at + self.RELAPSE_S
+        self._pause_s = min(2 * self._pause_s + self.RETRY_INTERVAL_S, self.LONGEST_PAUSE_S) if has_relapsed else 0.0
+        await asyncio.sleep(self._pause_s)
         # A COPY of no rows tells what a connection alone does not: read-only, locked, without the table.
         while await self._copy([]) is not None:
             await asyncio.sleep(self.PROBE_INTERVAL_S)
         self.is_away = False
+        self._returned_at = time.monotonic()
         _logger.warning("the database can be used again")
 
     def _fail(self, submissions: Iterable[Submission]) -> None:

@@ -7,16 +7,19 @@ of the machine, a restart, and an upgrade. Several processes append; one drains 
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.disk_reserve import DiskReserve
 from storage.errors import SpoolError, SpoolFullError
 from storage.http_requests import EncodedBatch
 from storage.idempotency import Claim
 
 FILE = "spool.sqlite3"
+RESERVE_FILE = "spool.reserve"
+RESERVE_BYTES = 2**23  # more than it takes to remove a lot of batches
 BUSY_TIMEOUT_S = 10.0
 VERSION = 1
 
@@ -25,19 +28,19 @@ PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 """
-# `in_doubt` is 0 for a batch that Postgres surely does not have, else the process id of the backend that may have
-# committed it. `refused` holds what Postgres would not take although its sender was told that it is safe.
+# `doubts` has the process ids of backends that may have committed batches: beside the batches, since changing a row
+# writes all of it. `refused` holds what Postgres would not take although its sender was told that it is safe.
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS batches (
     position   INTEGER PRIMARY KEY AUTOINCREMENT,
     spooled_at REAL NOT NULL,
     row_count  INTEGER NOT NULL,
-    in_doubt   INTEGER NOT NULL,
     data       BLOB NOT NULL,
     claim      BLOB UNIQUE,
     claim_body BLOB
 );
+CREATE TABLE IF NOT EXISTS doubts (position INTEGER PRIMARY KEY, backend_pid INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (
     position   INTEGER PRIMARY KEY,
     refused_at REAL NOT NULL,
@@ -52,19 +55,21 @@ CREATE TRIGGER IF NOT EXISTS count_in AFTER INSERT ON batches BEGIN
 END;
 CREATE TRIGGER IF NOT EXISTS count_out AFTER DELETE ON batches BEGIN
     UPDATE totals SET batches = batches - 1, row_count = row_count - old.row_count, bytes = bytes - length(old.data);
+    DELETE FROM doubts WHERE position = old.position;
 END;
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_APPEND = """
-INSERT INTO batches (spooled_at, row_count, in_doubt, data, claim, claim_body) VALUES (?, ?, ?, ?, ?, ?)
-"""
+# A few at a time, since they are written elsewhere first. Only a script is stepped to its end when there are no rows.
+_FREE_PAGES = "PRAGMA incremental_vacuum(1000); PRAGMA wal_checkpoint(TRUNCATE);"
+_APPEND = "INSERT INTO batches (spooled_at, row_count, data, claim, claim_body) VALUES (?, ?, ?, ?, ?)"
 _CLAIM_BODY = "SELECT claim_body FROM batches WHERE claim = ?"
 _SIZES = "SELECT position, length(data) FROM batches ORDER BY position LIMIT ?"
 _BATCHES = """
-SELECT position, in_doubt, row_count, data, claim, claim_body FROM batches WHERE position <= ? ORDER BY position
+SELECT position, coalesce(backend_pid, 0), row_count, data, claim, claim_body
+  FROM batches LEFT JOIN doubts USING (position) WHERE position <= ? ORDER BY position
 """
-_MARK = "UPDATE batches SET in_doubt = ? WHERE position = ?"
+_MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid) VALUES (?, ?)"
 _REMOVE = "DELETE FROM batches WHERE position = ?"
 _REFUSE = "INSERT INTO refused SELECT position, ?, ?, row_count, data FROM batches WHERE position = ?"
 _STATUS = """
@@ -105,6 +110,7 @@ class Spool:
         self._path = folder / FILE
         self._max_bytes = max_bytes
         self._writing = threading.Lock()
+        self._reserve = DiskReserve(folder / RESERVE_FILE, RESERVE_BYTES)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
@@ -113,7 +119,8 @@ class Spool:
             if version > VERSION:
                 raise SpoolError(f"{self._path} was written by a newer version")
             self._connection.executescript(_SETTINGS)
-            self._connection.executescript(_SCHEMA)
+            if version < VERSION:
+                self._connection.executescript(_SCHEMA)
             self._reader = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise SpoolError(f"the spool {self._path} cannot be used: {error}") from error
@@ -125,6 +132,8 @@ class Spool:
         Raises SpoolFullError when there is no room for them, SpoolError when they cannot be written.
         """
         now = time.time()
+        if not self._reserve.is_kept():
+            raise SpoolFullError(f"there is no room on the disk of the spool {self._path}")
         with self._transaction() as connection:
             (used,) = connection.execute("SELECT bytes FROM totals").fetchone()
             if used + sum(len(batch.data) for batch in batches) > self._max_bytes:
@@ -147,13 +156,13 @@ class Spool:
 
     def mark(self, batches: Iterable[SpooledBatch], backend_pid: int) -> None:
         """Note durably that a backend may store these batches from now on."""
-        with self._transaction() as connection:
-            connection.executemany(_MARK, [(backend_pid, batch.position) for batch in batches])
+        marks = [(batch.position, backend_pid) for batch in batches]
+        self._write_anyway(lambda connection: connection.executemany(_MARK, marks))
 
     def remove(self, batches: Iterable[SpooledBatch]) -> None:
         """Forget batches, which Postgres has."""
-        with self._transaction() as connection:
-            connection.executemany(_REMOVE, [(batch.position,) for batch in batches])
+        positions = [(batch.position,) for batch in batches]
+        self._write_anyway(lambda connection: connection.executemany(_REMOVE, positions))
 
     def refuse(self, batch: SpooledBatch, reason: str) -> None:
         """Put a batch that Postgres refused aside."""
@@ -164,11 +173,12 @@ class Spool:
     def shrink(self) -> None:
         """Give the disk back what is not used any more."""
         try:
-            # Each step frees a page, and only a script is stepped to its end when there are no rows.
-            self._connection.executescript("PRAGMA incremental_vacuum")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            while self._connection.execute("PRAGMA freelist_count").fetchone()[0]:
+                self._connection.executescript(_FREE_PAGES)
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be shrunk: {error}") from error
+        self._reserve.is_kept()
 
     def status(self) -> SpoolStatus:
         """Return what is in the spool. Raises SpoolError."""
@@ -177,7 +187,8 @@ class Spool:
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
         age_s = max(0.0, time.time() - oldest) if oldest else 0.0
-        return SpoolStatus(batches, rows, size, age_s, refused, is_full=size + self.ROOM_BYTES > self._max_bytes)
+        is_full = size + self.ROOM_BYTES > self._max_bytes or not self._reserve.is_kept()
+        return SpoolStatus(batches, rows, size, age_s, refused, is_full)
 
     def close(self) -> None:
         """Close the file."""
@@ -186,6 +197,17 @@ class Spool:
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+    def _write_anyway(self, write: Callable[[sqlite3.Connection], object]) -> None:
+        """Write what makes room in the end, with the disk space that is reserved for it when there is no other."""
+        try:
+            with self._transaction() as connection:
+                write(connection)
+        except SpoolError:
+            if not self._reserve.give_up():
+                raise
+            with self._transaction() as connection:
+                write(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -209,5 +231,7 @@ def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, 
         found = connection.execute(_CLAIM_BODY, (batch.claim.id,)).fetchone()
         if found is not None:
             return bool(found[0] == batch.claim.body)
-    connection.execute(_APPEND, (now, batch.rows, in_doubt, batch.data, *(batch.claim or (None, None))))
+    position = connection.execute(_APPEND, (now, batch.rows, batch.data, *(batch.claim or (None, None)))).lastrowid
+    if in_doubt:
+        connection.execute(_MARK, (position, in_doubt))
     return True

@@ -1,9 +1,14 @@
 """The spool file by itself: what it keeps, and for whom."""
 
+import collections
+import itertools
 import os
 import sqlite3
 import stat
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +22,16 @@ from tests.storage.rows import encoded, make_columns
 
 PROJECT = uuid4()
 SPACIOUS = 2**30
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def open_spool(folder: Path, max_bytes: int = SPACIOUS) -> Spool:
@@ -75,6 +90,30 @@ def test_a_full_spool_takes_nothing_more_until_there_is_room(tmp_path: Path) -> 
     assert spool.status().is_full
     spool.remove(spool.oldest(1))
     spool.append([batch])
+
+
+def test_a_spool_on_a_full_disk_can_be_emptied(small_disk: Path) -> None:
+    spool = open_spool(small_disk)
+    batches = [encoded(path="x" * 100_000) for _ in range(5)]
+    with pytest.raises(SpoolError, match=r"full|no room"):
+        collections.deque(map(spool.append, itertools.repeat(batches)), maxlen=0)
+    fill(small_disk)
+    while lot := spool.oldest(2**20):
+        spool.mark(lot, 4711)
+        spool.remove(lot)
+    assert spool.status().is_full
+    spool.shrink()
+    (small_disk / "filling").unlink()
+    assert not spool.status().is_full
+    spool.append([encoded()])
+    spool.close()
+
+
+def fill(folder: Path) -> None:
+    """Write until nothing more can be written."""
+    with suppress(OSError), (folder / "filling").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
 
 
 def test_a_refused_batch_is_put_aside(tmp_path: Path) -> None:
