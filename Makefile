@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test fuzz bench bench-fairness bench-schema lint types proto lock clean
+.PHONY: run test fuzz bench bench-fairness bench-schema faults soak lint types proto lock clean
 
 run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve
@@ -22,6 +22,12 @@ bench-fairness: .venv/development.stamp ## measure what a key that floods the se
 
 bench-schema: .venv/development.stamp ## measure alternatives to the schema of http_requests, within five minutes
 	@$(BIN)/python -m bench.schema $(ARGS)
+
+faults: .venv/development.stamp ## inject faults under load and look for lost and doubled batches, some seven minutes
+	@$(BIN)/python -m bench.faults $(ARGS)
+
+soak: .venv/development.stamp ## send for a quarter of an hour with outages, and look for what grows
+	@$(BIN)/python -m bench.faults.soak $(ARGS)
 
 lint: .venv/development.stamp ## check style, the .proto file and the generated code
 	@$(BIN)/ruff check .

@@ -19,6 +19,10 @@ COMMAND = Path(sys.executable).with_name("seestack-ingest")
 START_TIMEOUT_S = 60
 
 
+class ServerStartError(Exception):
+    """The server ended, or does not serve after START_TIMEOUT_S; the message has its log."""
+
+
 @dataclass(frozen=True)
 class RunningServer:
     """A server with its embedded Postgres, on free ports of 127.0.0.1."""
@@ -47,7 +51,7 @@ def run_server() -> Iterator[RunningServer]:
                 stderr=output,
             )
         try:
-            http_port, grpc_port = _wait_for_ports(process, log)
+            http_port, grpc_port = wait_for_ports(process, log)
             credentials = json.loads((Path(folder) / "credentials.json").read_text())
             cluster = next(Path(folder).glob("postgres-*"))
             yield RunningServer(
@@ -66,14 +70,15 @@ def run_server() -> Iterator[RunningServer]:
             process.wait()
 
 
-def _wait_for_ports(process: "subprocess.Popen[bytes]", log: Path) -> tuple[int, int]:
+def wait_for_ports(process: "subprocess.Popen[bytes]", log: Path) -> tuple[int, int]:
+    """Wait for the banner and return the ports it names, HTTP and gRPC. Raises ServerStartError."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         found = re.search(r"HTTP +http://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
         if found:
             return int(found[1]), int(found[2])
         time.sleep(0.05)
-    sys.exit(f"the server did not start:\n{log.read_text()}")
+    raise ServerStartError(f"the server did not start:\n{log.read_text()}")
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -54,7 +54,8 @@ class Authenticator:
     MAX_WAITING = 1_000
     TOUCH_INTERVAL_S = 30.0
     LOOKUP_TIMEOUT_S = 3.0
-    RETRY_INTERVAL_S = 0.5
+    RETRY_INTERVAL_S = 0.2
+    PROBE_TIMEOUT_S = 0.5  # the pool tries to connect once for each who asks it
 
     def __init__(self, pool: AsyncConnectionPool, copy: KnownKeys | None, on_wait: Callable[[float], None]) -> None:
         """`copy` tells keys while the database is away, when there is one.
@@ -68,7 +69,7 @@ class Authenticator:
         self._unknown = _Cache(self.MAX_UNKNOWN)
         self._waiting: dict[bytes, asyncio.Future[ApiKey | None]] = {}
         self._is_wanted = asyncio.Event()
-        self._is_away = False  # whether the database could not be asked when it last was
+        self.is_away = False  # whether the database could not be asked when it last was
         self._used: set[UUID] = set()
         self._tasks = [asyncio.create_task(self._answer_lookups()), asyncio.create_task(self._touch_regularly())]
 
@@ -81,7 +82,7 @@ class Authenticator:
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
-        if entry is None and not self._is_away:
+        if entry is None and not self.is_away:
             entry = self._known.get(digest, oldest - self.STALE_S)
             if entry is not None:
                 with suppress(ServiceUnavailableError):
@@ -90,7 +91,7 @@ class Authenticator:
             key = entry[1]
         elif not is_well_formed(raw_key):
             key = None
-        elif self._is_away:
+        elif self.is_away:
             key = self._recall(digest)
         else:
             key = await self._lookup(digest)
@@ -141,10 +142,10 @@ class Authenticator:
             self._is_wanted.clear()
             digests = list(self._waiting)
             try:
-                found = await self._ask(digests)
+                found = await self._ask(digests, self.LOOKUP_TIMEOUT_S)
             except Exception as error:
                 _logger.warning("API keys cannot be looked up: %s", error)
-                self._is_away = True
+                self.is_away = True
                 self._answer_without_database()
                 await self._await_return()
                 continue
@@ -163,14 +164,14 @@ class Authenticator:
                 future.exception()  # whoever waited may be gone
 
     async def _await_return(self) -> None:
-        while self._is_away:
+        while self.is_away:
             await asyncio.sleep(self.RETRY_INTERVAL_S)
             with suppress(psycopg.Error):
-                await self._ask([])
-                self._is_away = False
+                await self._ask([], self.PROBE_TIMEOUT_S)
+                self.is_away = False
 
-    async def _ask(self, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
-        return await run(self._pool, partial(lookup_keys, digests=digests), self.LOOKUP_TIMEOUT_S)
+    async def _ask(self, digests: Collection[bytes], timeout_s: float) -> dict[bytes, ApiKey]:
+        return await run(self._pool, partial(lookup_keys, digests=digests), timeout_s)
 
     async def _touch_regularly(self) -> None:
         while True:

@@ -105,6 +105,8 @@ class IngestService:
         status = self._spool.status() if self._spool is not None else None
         try:
             await check_ready(self._pool)
+            if self._authenticator.is_away:
+                raise StorageUnavailableError("the database could not be asked for keys when it last was")
         except StorageUnavailableError as error:
             if status is None or status.is_full:
                 raise ServiceUnavailableError from error

@@ -17,7 +17,7 @@ SERVICE = "seestack.ingest.v1.IngestService"
 TIMEOUT_S = 30
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818
     """What a failed call told: its status, and its google.rpc details as far as they came."""
 

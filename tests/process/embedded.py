@@ -13,6 +13,7 @@ from uuid import uuid4
 from server.bootstrap import read_credentials
 from storage.embedded import POSTGRES_MAJOR, EmbeddedServer
 from tests.process.database import Database
+from tests.process.polling import children_of
 from tests.running_server import COMMAND, FREE_PORTS, STOP_TIMEOUT_S, RunningServer, wait_for_ports
 
 
@@ -73,6 +74,13 @@ def postmaster_pid(folder: Path) -> int | None:
         return int((folder / f"postgres-{POSTGRES_MAJOR}" / "postmaster.pid").read_text().split()[0])
     except FileNotFoundError:
         return None
+
+
+def postgres_processes(folder: Path) -> list[int]:
+    """Return all processes of a data folder's Postgres."""
+    postmaster = postmaster_pid(folder)
+    assert postmaster is not None
+    return [postmaster, *children_of(postmaster)]
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient, Refusal
 from tests.process.database import Database
-from tests.process.embedded import launch, new_folder, postmaster_pid, serve_embedded
+from tests.process.embedded import launch, new_folder, postgres_processes, serve_embedded
 from tests.process.polling import (
     INTERVAL_S,
     can_listen,
@@ -158,13 +158,6 @@ def is_answered_over_grpc(server: RunningServer) -> bool:
     except (Refusal, grpc.RpcError):
         return False
     return True
-
-
-def postgres_processes(folder: Path) -> list[int]:
-    """Return all processes of a data folder's Postgres."""
-    postmaster = postmaster_pid(folder)
-    assert postmaster is not None
-    return [postmaster, *children_of(postmaster)]
 
 
 def wait_until_forgotten(orphans: list[int]) -> None:

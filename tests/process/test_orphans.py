@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from server.buckets import create_buckets_file
 from server.metrics import create_cells
 from tests.process.polling import wait_until
 from tests.project.repository import ROOT
@@ -17,10 +18,10 @@ def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path:
     read_end, ready_fd = os.pipe()
     os.close(read_end)
     lifeline_fd, lifeline_end = os.pipe()
-    cells_fd = create_cells()
+    cells_fd, buckets_fd = create_cells(), create_buckets_file()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        inherited = (ready_fd, lifeline_fd, cells_fd, listener.fileno())
+        inherited = (ready_fd, lifeline_fd, cells_fd, buckets_fd, listener.fileno())
         worker = subprocess.Popen(
             [sys.executable, "-m", "http_bridge", *map(str, inherited)],
             pass_fds=inherited, cwd=ROOT,
@@ -33,5 +34,5 @@ def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path:
         finally:
             worker.kill()
             worker.wait()
-            for descriptor in (ready_fd, lifeline_fd, cells_fd):
+            for descriptor in (ready_fd, lifeline_fd, cells_fd, buckets_fd):
                 os.close(descriptor)

@@ -20,6 +20,7 @@ from server.tls import check_dates, open_tls
 from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
+from tests.log_lines import log_lines
 from tests.process.polling import wait_until
 from tests.running_server import RunningServer, run_command, start_server
 
@@ -213,7 +214,8 @@ def test_a_server_does_not_start_with_files_that_do_not_fit(authority: Authority
 def test_plain_text_that_others_can_read_is_warned_of(database_url: str) -> None:
     flags = ("--http-workers", "1", "--grpc-workers", "1", "--grpc-host", "0.0.0.0")
     with start_server(database_url, *flags) as server:
-        warning = next(line for line in server.log.read_text().splitlines() if "WARNING" in line)
+        lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]  # the banner does not
+    warning = next(line["message"] for line in log_lines("\n".join(lines)) if line["level"] == "warning")
     assert f"0.0.0.0:{server.grpc_port}" in warning
     assert f":{server.http_port}" not in warning
     assert "SEESTACK_TLS_CERT" in warning
