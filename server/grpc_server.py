@@ -1,12 +1,14 @@
 """The gRPC server of a worker: of grpc.aio, and made anew when a request breaks it."""
 
 import asyncio
+import ctypes
 import logging
 from collections.abc import Callable
 
 import grpc
 
 CHECK_INTERVAL_S = 0.02
+MOST_BROKEN = 20  # servers in a process: each keeps some MiB
 
 _logger = logging.getLogger(__name__)
 
@@ -24,14 +26,15 @@ class GrpcServer:
         self._grace_s = grace_s
         self._server = create()
         self._stopping: set[asyncio.Task[None]] = set()
+        self._broken = 0
 
     async def start(self) -> None:
         """Serve from now on."""
         await self._server.start()
 
     async def watch(self) -> None:
-        """Have another server take over whenever one breaks, until cancelled."""
-        while True:
+        """Have another server take over whenever one breaks; return when this process had better be replaced."""
+        while self._broken < MOST_BROKEN:
             try:
                 await self._server.wait_for_termination(CHECK_INTERVAL_S)
             except Exception as error:
@@ -43,6 +46,9 @@ class GrpcServer:
         await asyncio.gather(self._server.stop(self._grace_s), *self._stopping)
 
     async def _replace(self) -> None:
+        self._broken += 1
+        # It is never freed: stopping it fails half-way, and freeing what is left of it may end the process.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._server))
         stopping = asyncio.create_task(self._server.stop(self._grace_s))
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)

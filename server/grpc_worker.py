@@ -65,8 +65,10 @@ async def serve(worker: Worker) -> None:
     await server.start()
     worker.report_ready()
     watching = asyncio.create_task(server.watch())
-    await orders.carry_out(lambda: retire(settings))
+    working = asyncio.create_task(orders.carry_out(lambda: retire(settings)))
+    await asyncio.wait((watching, working), return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
+    working.cancel()
 
     watcher.cancel()
     if follower is not None:

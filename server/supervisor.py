@@ -142,7 +142,8 @@ class Supervisor:
     def _bury(self, slot: Slot) -> None:
         assert slot.process is not None  # noqa: S101 - called for slots with a process
         now = time.monotonic()
-        is_early = now - slot.started_at < HEALTHY_AFTER_S
+        # One that ends in good order has asked to be replaced.
+        is_early = bool(slot.process.returncode) and now - slot.started_at < HEALTHY_AFTER_S
         slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S) if is_early else FIRST_PAUSE_S
         slot.next_start_at = now + slot.pause_s if is_early else now
         _logger.error(
