@@ -101,11 +101,12 @@ class Authenticator:
         return key
 
     async def close(self) -> None:
-        """Stop, and store which keys were used."""
+        """Stop, and store which keys were used, if that can be done now."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        await self._touch()
+        if not self.is_away:
+            await self._touch()
 
     def _ask_for(self, digest: bytes) -> "asyncio.Future[ApiKey | None]":
         """Return the answer to be of a look-up that is under way or begins now. Raises ServiceUnavailableError."""

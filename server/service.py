@@ -6,6 +6,7 @@ limit the rows, store.
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 
 from server.authentication import Authenticator
@@ -21,7 +22,7 @@ from server.spooling import open_spool
 from server.validation import validate_batch
 from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool, run
-from storage.errors import StorageUnavailableError
+from storage.errors import SpoolError, StorageUnavailableError
 from storage.http_requests import encode_batch
 from storage.idempotency import Claim, find_bodies
 from storage.known_keys import KnownKeys
@@ -98,11 +99,14 @@ class IngestService:
         return writer.submit(encode_batch(key.project_id, columns, claim))
 
     async def check_ready(self) -> SpoolStatus | None:
-        """Return what is in the spool, None without one.
+        """Return what is in the spool, None without one that can be used.
 
         Raises ServiceUnavailableError when a batch could be kept neither in the database nor in the spool now.
         """
-        status = self._spool.status() if self._spool is not None else None
+        status = None
+        if self._spool is not None:
+            with suppress(SpoolError):
+                status = self._spool.status()
         try:
             await check_ready(self._pool)
             if self._authenticator.is_away:
