@@ -27,9 +27,11 @@ async def close_listeners(port: int) -> None:
     listeners = [each for each in _sockets_of(port) if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in _DROP_SYN))
     for listener in listeners:
-        listener.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-        )
+        # Some systems let nobody but root do this; a connection that comes at the last moment may then be reset.
+        with suppress(PermissionError):
+            listener.setsockopt(
+                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
+            )
     await asyncio.sleep(DRAIN_S)
     for listener in listeners:
         # One of several descriptors of the same socket may have been shut down already.
