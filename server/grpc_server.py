@@ -28,6 +28,11 @@ class GrpcServer:
         self._stopping: set[asyncio.Task[None]] = set()
         self._broken = 0
 
+    @property
+    def is_damaged(self) -> bool:
+        """Tell whether this process holds what is left of broken servers."""
+        return self._broken > 0
+
     async def start(self) -> None:
         """Serve from now on."""
         await self._server.start()

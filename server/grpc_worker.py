@@ -1,6 +1,7 @@
 """A process that serves gRPC: `python -m server.grpc_worker`, started by the supervisor."""
 
 import asyncio
+import os
 from typing import Any
 
 import grpc
@@ -77,6 +78,9 @@ async def serve(worker: Worker) -> None:
     handlers.stop_streams()
     await server.stop()
     await service.close()
+    if server.is_damaged:
+        # What is left of broken servers does not always survive the interpreter's end.
+        os._exit(0)
 
 
 class _HealthServicer(health.aio.HealthServicer):

@@ -146,9 +146,12 @@ class Supervisor:
         is_early = bool(slot.process.returncode) and now - slot.started_at < HEALTHY_AFTER_S
         slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S) if is_early else FIRST_PAUSE_S
         slot.next_start_at = now + slot.pause_s if is_early else now
-        _logger.error(
-            "%s worker %d ended with %s and is started again", slot.module, slot.process.pid, slot.process.returncode
-        )
+        level = logging.ERROR if slot.process.returncode else logging.INFO
+        _logger.log(
+            level,
+            "%s worker %d ended with %s and is started again",
+            slot.module, slot.process.pid, slot.process.returncode,
+        )  # fmt: skip
         slot.release()
 
     def _running(self) -> "Sequence[subprocess.Popen[bytes]]":

@@ -107,8 +107,8 @@ class Campaign:
         if others:
             yield f"{others} rows of another project"
         if set(children_of(self._server.process.pid)) != self._workers:
+            # If it has not ended in good order, the log says so.
             self._wait_for_workers()
-            yield "a worker was started again"
         log = self._server.log.read_bytes()
         if len(log) > self._logged:
             written, self._logged = log[self._logged :].decode(errors="replace"), len(log)
