@@ -1,7 +1,6 @@
 """Getting a database ready: finding or starting it, its schema, its partitions, and a first project and key."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from storage.database import connect
 from storage.embedded import EmbeddedServer
 from storage.migrations import ADVISORY_LOCK, migrate
 from storage.partitions import ensure_partitions
+from storage.private_file import write_private
 from storage.projects import create_project, list_projects
 
 FIRST_PROJECT = "default"
@@ -58,7 +58,8 @@ def ensure_first_key(connection: psycopg.Connection, data_dir: Path) -> None:
             return
         project = create_project(connection, FIRST_PROJECT)
         _, raw_key = create_key(connection, project.id, FIRST_PROJECT)
-        _write_private(credentials_path(data_dir), {"projectId": str(project.id), "apiKey": raw_key})
+        credentials = json.dumps({"projectId": str(project.id), "apiKey": raw_key}, indent=2)
+        write_private(credentials_path(data_dir), f"{credentials}\n".encode())
 
 
 def credentials_path(data_dir: Path) -> Path:
@@ -73,15 +74,3 @@ def read_credentials(data_dir: Path) -> tuple[str, str] | None:
         return credentials["projectId"], credentials["apiKey"]
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _write_private(path: Path, content: dict[str, str]) -> None:
-    """Write a JSON file that only its owner can read, whole or not at all."""
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,6 +1,5 @@
 """A copy of the valid API keys on the local disk, for while the database is away."""
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from storage.api_keys import ApiKey
+from storage.private_file import write_private
 
 FILE = "known-keys.json"
 
@@ -30,13 +30,7 @@ class KnownKeys:
         """Replace the file, whole or not at all; only its owner may read it. Raises OSError."""
         content = msgspec.json.encode({_text(digest): key for digest, key in keys.items()})
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        write_private(self._path, content)
 
     def find(self, digest: bytes) -> ApiKey | None:
         """Return the key of a digest; None when it was not valid, or not there, when the file was last written."""
