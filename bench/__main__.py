@@ -19,12 +19,12 @@ from bench.plot import write_plot
 from bench.processes import RunningServer, cpu_seconds, peak_memory_bytes, processor_count, run_server
 from bench.report import Measurement, Report
 from seestack.ingest.v1 import ingest_pb2
-from server import supervisor
-from server.flag import Flag
-from server.grpc_service import SERVICE_NAME
-from server.network import listen, reserve
+from server.grpc.handlers import SERVICE_NAME
+from server.processes import supervisor
+from server.processes.flag import Flag
+from server.processes.sockets import listen, reserve
 from server.settings import load_settings
-from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER
+from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER
 
 FOLDER = Path(__file__).parent
 INGEST_PATH = "/ingest/v1/http-requests"
@@ -211,7 +211,7 @@ def measure_memory(server: RunningServer, database: psycopg.Connection, batches:
     for load, connections in (("up to now", 0), (f"with {OVERLOAD_CONNECTIONS} connections", OVERLOAD_CONNECTIONS)):
         for protocol in ("HTTP", "gRPC") if connections else ():
             load_and_check(server, database, batches, protocol, connections)
-        for name in ("http_bridge", "server.grpc_worker"):
+        for name in ("http_bridge", "server.grpc.worker"):
             peaks = [peak_memory_bytes(worker) for worker in server.workers if worker.cmdline()[2] == name]
             memory[f"{name} worker, {load}"] = max(peaks) / 2**20
     return memory

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import msgspec
 
 from seestack.ingest.v1 import ingest_pb2
-from server.grpc_messages import decode_batch
-from server.sample import make_items, to_message
-from server.validation import validate_batch
-from storage.http_requests import EncodedBatch, encode_batch
+from server.cli.sample_traffic import make_items, to_message
+from server.contract.validation import validate_batch
+from server.grpc.messages import decode_batch
+from storage.writing.row_encoding import EncodedBatch, encode_batch
 
 DIFFERENT_BATCHES = 64
 

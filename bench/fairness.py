@@ -16,9 +16,9 @@ from bench.data import Batches, make_batches
 from bench.flood import GrpcFlood, HttpFlood
 from bench.load import Load, run_load
 from bench.processes import RunningServer, run_server
-from server.grpc_service import SERVICE_NAME
-from storage.api_keys import create_key
-from storage.key_limits import KeyLimits, RateLimit
+from server.grpc.handlers import SERVICE_NAME
+from storage.keys.api_keys import create_key
+from storage.keys.limits import KeyLimits, RateLimit
 
 SECONDS = 5.0
 # The quiet key: small batches at even times.

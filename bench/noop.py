@@ -14,11 +14,11 @@ import uvloop
 from flask import Flask, Response, request
 
 from http_bridge import responses
-from http_bridge.http_server import HttpServer
+from http_bridge.http1.server import HttpServer
 from seestack.ingest.v1 import ingest_pb2
-from server.grpc_service import SERVICE_NAME
-from server.grpc_worker import create_server
-from server.worker import Worker
+from server.grpc.handlers import SERVICE_NAME
+from server.grpc.worker import create_server
+from server.processes.worker import Worker
 
 PATH = "/noop"
 

@@ -29,10 +29,10 @@ from rich.table import Table
 
 from bench.processes import cpu_seconds, processor_count
 from bench.schema_variants import VARIANTS, Recode, Variant
-from server.sample import make_items
-from storage.embedded import EmbeddedServer
-from storage.http_requests import COPY, COPY_HEADER, COPY_TRAILER, HttpRequestColumns, encode_batch
+from server.cli.sample_traffic import make_items
+from storage.embedded.server import EmbeddedServer
 from storage.migrations import migrate
+from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER, HttpRequestColumns, encode_batch
 
 RESULTS = Path(__file__).with_name("schema-results.json")
 ROWS = 500_000

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage.http_requests import HttpRequestColumns
+from storage.writing.row_encoding import HttpRequestColumns
 
 Recode = Callable[[HttpRequestColumns], HttpRequestColumns]
 

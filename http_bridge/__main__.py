@@ -6,9 +6,9 @@ import socket
 import uvloop
 
 from http_bridge.app import create_app, create_refusal
-from http_bridge.http_server import HttpServer
-from server.tls import open_tls, use_newest
-from server.worker import Worker
+from http_bridge.http1.server import HttpServer
+from server.processes.tls import open_tls, use_newest
+from server.processes.worker import Worker
 
 
 async def serve(worker: Worker) -> None:

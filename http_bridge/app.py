@@ -10,13 +10,15 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from http_bridge import responses
-from http_bridge.body import decode_batch, drain_body, read_body
 from http_bridge.cors import Cors
-from http_bridge.environ import Environ, find_header
+from http_bridge.http1.environ import Environ, find_header
+from http_bridge.http1.greenlets import wait
+from http_bridge.json_body import decode_batch, drain_body, read_body
 from http_bridge.openapi import describe_api
 from http_bridge.rate_limit_headers import USAGE, rate_limit_headers
-from http_bridge.waiting import wait
-from server.credentials import find_raw_key
+from server.access.api_key_header import find_raw_key
+from server.contract.idempotency import IDEMPOTENCY_HEADER, claim_of
+from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import (
     IngestError,
     MalformedRequestError,
@@ -25,12 +27,10 @@ from server.errors import (
     ServiceUnavailableError,
 )
 from server.failures import explain
-from server.idempotency import IDEMPOTENCY_HEADER, claim_of
-from server.metrics import Protocol
-from server.request_report import RequestRecord, RequestReporter
+from server.observability.metrics import Protocol
+from server.observability.request_report import RequestRecord, RequestReporter
 from server.service import IngestService
 from server.settings import Settings
-from server.uuids import REQUEST_ID_HEADER, choose_request_id
 
 INGEST_PATH = "/ingest/v1/http-requests"
 READINESS_PATH = "/readyz"

@@ -2,7 +2,7 @@
 
 from flask import Response
 
-from http_bridge.environ import Environ, find_header
+from http_bridge.http1.environ import Environ, find_header
 
 ALLOWED_METHODS = "POST"
 ALLOWED_HEADERS = "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding"

@@ -6,11 +6,11 @@ from importlib.metadata import version
 from typing import Any
 
 from http_bridge.cors import MAX_AGE_S
+from server.contract.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
+from server.contract.rules import MAX_INT64, MAX_PATH_LENGTH, RULES, Text
+from server.contract.validation import MAX_DETAILS, MAX_ITEMS
 from server.errors import OUTCOMES, ErrorCode
-from server.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
-from server.rules import MAX_INT64, MAX_PATH_LENGTH, RULES, Text
 from server.settings import Contract, Settings
-from server.validation import MAX_DETAILS, MAX_ITEMS
 
 _EXAMPLE_PROJECT = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 _EXAMPLE_REQUEST_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

@@ -2,9 +2,9 @@
 
 from math import ceil
 
-from server.buckets import Bucket
-from server.rate_limits import Usage
-from storage.key_limits import RateLimit
+from server.access.rate_limits import Usage
+from server.access.token_buckets import Bucket
+from storage.keys.limits import RateLimit
 
 # Where the WSGI environment keeps how a request uses up the limits of its key; None for a key without limits.
 USAGE = "seestack.usage"

@@ -7,11 +7,11 @@ from math import ceil
 import msgspec
 from flask import Response, request
 
-from http_bridge.environ import Environ, find_header
-from http_bridge.wire import encode_response
+from http_bridge.http1.environ import Environ, find_header
+from http_bridge.http1.response_encoding import encode_response
+from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
-from server.uuids import REQUEST_ID_HEADER, choose_request_id
-from storage.spool import SpoolStatus
+from storage.spool.spool import SpoolStatus
 
 JSON = "application/json"
 # Where the WSGI environment keeps it.

@@ -1,7 +1,7 @@
 """What a failure is for the caller, in one place for both protocols."""
 
+from server.contract.idempotency import key_was_reused
 from server.errors import IngestError, ServiceUnavailableError
-from server.idempotency import key_was_reused
 from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError, WriterOverloadedError
 
 

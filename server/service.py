@@ -9,26 +9,26 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
-from server.authentication import Authenticator
-from server.batch import RawBatch
-from server.buckets import Buckets
+from server.access.authentication import Authenticator
+from server.access.rate_limits import Usage
+from server.access.refusal_pacing import RefusalPacer
+from server.access.token_buckets import Buckets
+from server.contract.batch import RawBatch
+from server.contract.validation import validate_batch
 from server.errors import IngestError, PayloadTooLargeError, RateLimitedError, ServiceUnavailableError
-from server.metrics import WorkerMetrics
-from server.pacing import RefusalPacer
-from server.rate_limits import Usage
-from server.request_report import RequestReporter
+from server.observability.metrics import WorkerMetrics
+from server.observability.request_report import RequestReporter
+from server.processes.spool_drain import open_spool
 from server.settings import Contract, Settings
-from server.spooling import open_spool
-from server.validation import validate_batch
-from storage.api_keys import ApiKey
 from storage.database import check_ready, open_pool, run
 from storage.errors import SpoolError, StorageUnavailableError
-from storage.http_requests import encode_batch
-from storage.idempotency import Claim, find_bodies
-from storage.known_keys import KnownKeys
-from storage.spool import SpoolStatus
-from storage.submission import Submission
-from storage.writer import EventWriter
+from storage.keys.api_keys import ApiKey
+from storage.keys.snapshot import KeySnapshot
+from storage.spool.spool import SpoolStatus
+from storage.writing.claims import Claim, find_bodies
+from storage.writing.row_encoding import encode_batch
+from storage.writing.submission import Submission
+from storage.writing.writer import EventWriter
 
 
 class IngestService:
@@ -51,7 +51,7 @@ class IngestService:
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
         self._metrics = metrics
         self._spool = open_spool(settings)
-        copy = KnownKeys(settings.data_dir) if self._spool is not None else None
+        copy = KeySnapshot(settings.data_dir) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
         create_writer = partial(EventWriter, database_url, name=name, spool=self._spool, on_flush=metrics.count_flush)
         # Batches with idempotency keys are written apart, so that the others pay nothing for it.

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from server.log import LogLevel
+from server.observability.log import LogLevel
 
 ENV_PREFIX = "SEESTACK_"
 # A worker holds up to 5 connections, and Postgres allows 100 by default.

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from storage.embedded import EmbeddedServer
+from storage.embedded.server import EmbeddedServer
 from tests.running_server import RunningServer, start_server
 
 

@@ -20,10 +20,10 @@ import grpc
 import psycopg
 from psycopg.rows import dict_row
 
-import storage.api_keys
-from server.bootstrap import prepare_schema
+from server.processes.database_setup import prepare_schema
 from storage.database import connect
-from storage.projects import create_project, find_project
+from storage.keys import api_keys
+from storage.keys.projects import create_project, find_project
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
@@ -144,7 +144,7 @@ def create_key(database_url: str, project: str | None = None, lifetime: timedelt
         owner = (
             create_project(connection, f"project-{uuid4()}") if project is None else find_project(connection, project)
         )
-        _, raw_key = storage.api_keys.create_key(connection, owner.id, "test", lifetime)
+        _, raw_key = api_keys.create_key(connection, owner.id, "test", lifetime)
     return str(owner.id), raw_key
 
 

@@ -16,9 +16,9 @@ import msgspec
 
 from bench.faults.record import HTTP, STREAM, UNARY, Outcome, Record
 from seestack.ingest.v1 import ingest_pb2
-from server.grpc_service import SERVICE_NAME
-from server.sample import make_items, to_message
-from server.uuids import REQUEST_ID_HEADER
+from server.cli.sample_traffic import make_items, to_message
+from server.contract.identifiers import REQUEST_ID_HEADER
+from server.grpc.handlers import SERVICE_NAME
 
 BATCH_ROWS = 7
 CLIENTS = {HTTP: 4, UNARY: 4, STREAM: 2}

@@ -13,7 +13,7 @@ import psycopg
 
 from bench.faults import disk
 from bench.faults.stand import DATABASE, SPOOL, Stand
-from storage.spool import Spool
+from storage.spool.spool import Spool
 
 RESTART_INTERVAL_S = 3.0
 BACKEND_INTERVAL_S = 0.1

@@ -11,7 +11,7 @@ from typing import Self
 import psutil
 import psycopg
 
-from storage.embedded import POSTGRES_MAJOR, EmbeddedServer
+from storage.embedded.server import POSTGRES_MAJOR, EmbeddedServer
 
 CHANGED_WITHIN_S = 60.0
 POLL_INTERVAL_S = 0.05

@@ -10,10 +10,10 @@ from bench.faults.disk import small_disk
 from bench.faults.load import Load
 from bench.faults.postgres import Postgres
 from bench.faults.server import Server
-from server.bootstrap import prepare_schema
-from storage.api_keys import create_key
+from server.processes.database_setup import prepare_schema
 from storage.database import connect
-from storage.projects import create_project
+from storage.keys.api_keys import create_key
+from storage.keys.projects import create_project
 
 DATABASE = "database"
 SPOOL = "spool"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import click
 
-from server.bootstrap import open_database
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.network import PortTakenError, listen, reserve
+from server.processes.database_setup import open_database
+from server.processes.sockets import PortTakenError, listen, reserve
+from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
-from server.tls import check_dates, read_tls
 from storage.database import connect
 from storage.errors import StorageError
 

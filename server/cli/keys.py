@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from server.bootstrap import connect_migrated
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.processes.database_setup import connect_migrated
 from server.settings import Settings
-from storage.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
-from storage.key_limits import KeyLimits
-from storage.projects import find_project
+from storage.keys.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
+from storage.keys.limits import KeyLimits
+from storage.keys.projects import find_project
 
 _REVOKED_WITHIN = "servers refuse it within 10 s"
 _LIMITED_WITHIN = "servers follow within 10 s"

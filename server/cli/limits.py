@@ -7,8 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from server.validation import MAX_ITEMS
-from storage.key_limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, KeyLimits, RateLimit
+from server.contract.validation import MAX_ITEMS
+from storage.keys.limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, KeyLimits, RateLimit
 
 _RATE = click.FloatRange(LOWEST_RATE, HIGHEST_RATE)
 _BURST = click.IntRange(1, LARGEST_BURST)

@@ -2,8 +2,8 @@
 
 import click
 
-from server.bootstrap import open_database, prepare_schema
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
+from server.processes.database_setup import open_database, prepare_schema
 from server.settings import Settings
 from storage.database import connect
 

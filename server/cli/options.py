@@ -8,10 +8,10 @@ import click
 import psycopg
 from pydantic_core import PydanticUndefined
 
-from server.log import LogLevel
-from server.network import PortTakenError
+from server.observability.log import LogLevel
+from server.processes.sockets import PortTakenError
+from server.processes.supervisor import WorkerStartError
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
-from server.supervisor import WorkerStartError
 from storage.errors import StorageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -2,11 +2,11 @@
 
 import click
 
-from server.bootstrap import connect_migrated
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.processes.database_setup import connect_migrated
 from server.settings import Settings
-from storage.projects import Project, create_project, list_projects
+from storage.keys.projects import Project, create_project, list_projects
 
 
 @click.group()

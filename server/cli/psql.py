@@ -9,10 +9,10 @@ import click
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from server.bootstrap import open_database
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
+from server.processes.database_setup import open_database
 from server.settings import Settings
-from storage.embedded import psql_path
+from storage.embedded.server import psql_path
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from server.bootstrap import read_credentials
 from server.cli.options import fail, with_settings
 from server.cli.output import json_flag, print_json
-from server.network import join_host_port
-from server.sample import Client, GrpcClient, HttpClient, SendError, send_at_rate
+from server.cli.sample_traffic import Client, GrpcClient, HttpClient, SendError, send_at_rate
+from server.processes.database_setup import read_credentials
+from server.processes.sockets import join_host_port
 from server.settings import Settings
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from server.bootstrap import credentials_path, read_credentials
 from server.cli.options import explains_errors, with_settings
-from server.log import configure_logging
-from server.metrics_page import METRICS_PATH
-from server.network import join_host_port
-from server.serve import serve as run_server
+from server.observability.log import configure_logging
+from server.observability.metrics_endpoint import METRICS_PATH
+from server.processes.database_setup import credentials_path, read_credentials
+from server.processes.lifecycle import serve as run_server
+from server.processes.sockets import join_host_port
 from server.settings import Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to connect to instead

@@ -5,13 +5,13 @@ import time
 
 import click
 
-from server.bootstrap import open_database
 from server.cli.options import DATABASE_SETTINGS, explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.processes.database_setup import open_database
+from server.processes.spool_drain import drain_lock, open_spool
 from server.settings import Settings
-from server.spooling import drain_lock, open_spool
-from storage.drain import Drainer
-from storage.spool import Spool, SpoolStatus
+from storage.spool.drain import Drainer
+from storage.spool.spool import Spool, SpoolStatus
 
 SPOOL_SETTINGS = (*DATABASE_SETTINGS, "spool_max_bytes")
 WATCH_INTERVAL_S = 0.5

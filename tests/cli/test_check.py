@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage.embedded import EmbeddedServer
+from storage.embedded.server import EmbeddedServer
 from tests.certificates import Authority
 from tests.cli.ports import closed_port, listening_port
 from tests.running_server import COMMAND, FREE_PORTS, RunningServer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.api_keys import is_well_formed
+from storage.keys.api_keys import is_well_formed
 from tests.cli.failing import fail_command
 from tests.running_server import run_command
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from storage.api_keys import generate_raw_key
+from storage.keys.api_keys import generate_raw_key
 from tests.cli.failing import fail_command
 from tests.cli.ports import closed_port
 from tests.running_server import COMMAND, RunningServer

@@ -7,9 +7,9 @@ from uuid import UUID
 import grpc
 import pytest
 
-from storage.api_keys import create_key
 from storage.database import connect
-from storage.key_limits import KeyLimits, RateLimit
+from storage.keys.api_keys import create_key
+from storage.keys.limits import KeyLimits, RateLimit
 from tests.batches import make_batch
 from tests.contract.envelope import assert_envelope
 from tests.grpc_client import ReflectingClient, Refusal

@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from storage.embedded import EmbeddedServer
+from storage.embedded.server import EmbeddedServer
 from tests.fuzz.campaign import Campaign, Failure, Tally
 from tests.fuzz.key_timing import print_key_timing
 from tests.fuzz.openapi import check_document

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from storage.api_keys import PREFIX_LENGTH, digest_of
+from storage.keys.api_keys import PREFIX_LENGTH, digest_of
 
 PROJECT_ID = "5eed5eed-5eed-4eed-8eed-5eed5eed5eed"
 FOREIGN_PROJECT_ID = "0dd00dd0-0dd0-4dd0-8dd0-0dd00dd00dd0"

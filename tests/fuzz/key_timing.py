@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from storage.api_keys import PREFIX_LENGTH, digest_of, generate_raw_key
+from storage.keys.api_keys import PREFIX_LENGTH, digest_of, generate_raw_key
 from tests.fuzz.identity import PROJECT_ID
 from tests.http.raw_client import RawClient
 from tests.running_server import INGEST_PATH, RunningServer

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import uvloop
 
-from http_bridge import responses, waiting
-from http_bridge.http_connection import Application
-from http_bridge.http_server import HttpServer
+from http_bridge import responses
+from http_bridge.http1 import greenlets
+from http_bridge.http1.connection import Application
+from http_bridge.http1.server import HttpServer
 
 Result = TypeVar("Result")
 
@@ -47,7 +48,7 @@ def run_loop() -> Iterator[LoopThread]:
     """Run an event loop, of the kind that the server uses, in a thread."""
     with pytest.MonkeyPatch.context() as patch:
         # Greenlets belong to the thread that made them.
-        patch.setattr(waiting, "_idle", [])
+        patch.setattr(greenlets, "_idle", [])
         running = LoopThread(uvloop.new_event_loop())
         running.loop.set_exception_handler(lambda _, context: running.problems.append(context))
         thread = threading.Thread(target=running.loop.run_forever)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from http_bridge.environ import Environ
-from http_bridge.waiting import wait
+from http_bridge.http1.environ import Environ
+from http_bridge.http1.greenlets import wait
 from tests.http.in_process import count_connections, serve
 from tests.http.raw_client import RawClient
 from tests.process.polling import wait_until

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from http_bridge.waiting import wait
+from http_bridge.http1.greenlets import wait
 from tests.http.in_process import InProcess, count_connections, serve
 from tests.http.messages import chunked
 from tests.http.raw_client import RawClient

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 import pytest
 from flask import Flask, request
 
-from http_bridge import http_connection, http_server
-from http_bridge.waiting import wait
+from http_bridge.http1 import connection as http_connection
+from http_bridge.http1 import server as http_server
+from http_bridge.http1.greenlets import wait
 from tests.http.in_process import InProcess, count_connections, serve
 from tests.http.raw_client import RawClient
 from tests.process.polling import wait_until

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from http_bridge import http_server
-from http_bridge.waiting import wait
+from http_bridge.http1 import server as http_server
+from http_bridge.http1.greenlets import wait
+from server.processes.tls import open_tls, use_newest
 from server.settings import load_settings
-from server.tls import open_tls, use_newest
 from tests.certificates import Authority
 from tests.http.in_process import InProcess, count_connections, serve
 from tests.process.polling import refuses_connections, wait_until

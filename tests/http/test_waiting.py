@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from greenlet import getcurrent
 
-from http_bridge.waiting import run_synchronous, wait
+from http_bridge.http1.greenlets import run_synchronous, wait
 from tests.http.in_process import LoopThread, run_loop
 
 

@@ -3,8 +3,8 @@
 import os
 import signal
 
-from server.metrics import Protocol, WorkerMetrics, map_cells
-from server.worker import Worker
+from server.observability.metrics import Protocol, WorkerMetrics, map_cells
+from server.processes.worker import Worker
 
 if __name__ == "__main__":
     worker = Worker.from_command_line()

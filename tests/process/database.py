@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from storage.embedded import EmbeddedServer
+from storage.embedded.server import EmbeddedServer
 
 _STARTED = "started\n"
 _PROJECT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from server.bootstrap import read_credentials
-from storage.embedded import POSTGRES_MAJOR, EmbeddedServer
+from server.processes.database_setup import read_credentials
+from storage.embedded.server import POSTGRES_MAJOR, EmbeddedServer
 from tests.process.database import Database
 from tests.process.polling import children_of
 from tests.running_server import COMMAND, FREE_PORTS, STOP_TIMEOUT_S, RunningServer, wait_for_ports

@@ -5,8 +5,8 @@ import sys
 import time
 from uuid import UUID, uuid4
 
-from server.buckets import Bucket, Buckets, create_buckets_file
-from storage.key_limits import RateLimit
+from server.access.token_buckets import Bucket, Buckets, create_buckets_file
+from storage.keys.limits import RateLimit
 
 SLOW = 0.001
 PROCESSES = 4
@@ -15,8 +15,8 @@ TIMEOUT_S = 20
 TAKE_OFTEN = """
 import sys
 from uuid import UUID
-from server.buckets import Bucket, Buckets
-from storage.key_limits import RateLimit
+from server.access.token_buckets import Bucket, Buckets
+from storage.keys.limits import RateLimit
 
 file, times, burst, *keys = sys.argv[1:]
 buckets = Buckets(int(file))

@@ -29,7 +29,7 @@ from tests.process.table_lock import lock_table
 from tests.process.traffic import Traffic
 from tests.running_server import STOP_TIMEOUT_S, RunningServer, create_key, start_server
 
-MODULES = ("http_bridge", "server.grpc_worker")
+MODULES = ("http_bridge", "server.grpc.worker")
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
 LONGEST_LIFE_S = 0.3  # under load, before a server is killed
 REPLACED_WITHIN_S = 10

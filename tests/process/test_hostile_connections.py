@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from server.grpc_service import GrpcIngestService
+from server.grpc.handlers import GrpcIngestService
 from tests.batches import make_batch
 from tests.fuzz.http2_connections import (
     DATA,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from server.flag import Flag
-from server.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
-from server.network import listen
+from server.observability.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
+from server.processes.flag import Flag
+from server.processes.sockets import listen
+from server.processes.supervisor import Supervisor
 from server.settings import load_settings
-from server.supervisor import Supervisor
 from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient, Refusal
 from tests.process.database import Database
@@ -25,7 +25,7 @@ from tests.running_server import RunningServer, start_server
 
 LABELS = {HTTP: "http", UNARY: "grpc", STREAM: "grpc_stream"}
 BRIEF_WORKER = "tests.process.brief_worker"
-MODULES = {"http": "http_bridge", "grpc": "server.grpc_worker"}
+MODULES = {"http": "http_bridge", "grpc": "server.grpc.worker"}
 
 
 def test_requests_of_each_protocol_are_counted_by_their_outcome(database_url: str) -> None:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.buckets import create_buckets_file
-from server.metrics import create_cells
+from server.access.token_buckets import create_buckets_file
+from server.observability.metrics import create_cells
 from tests.process.polling import wait_until
 from tests.project.repository import ROOT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 
-from storage.api_keys import generate_raw_key
-from storage.known_keys import FILE as KEYS_FILE
+from storage.keys.api_keys import generate_raw_key
+from storage.keys.snapshot import FILE as KEYS_FILE
 from tests.batches import make_batch
 from tests.grpc_client import SERVICE, ReflectingClient, Refusal
 from tests.process.database import Database

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from server.pacing import RefusalPacer
+from server.access.refusal_pacing import RefusalPacer
 
 AT_ONCE = round(RefusalPacer.AT_ONCE_S / RefusalPacer.INTERVAL_S)
 TOLERANCE_S = 0.5

@@ -15,8 +15,8 @@ from google.protobuf.json_format import ParseDict
 
 from seestack.ingest.v1.ingest_pb2 import IngestHttpRequestsRequest
 from seestack.ingest.v1.ingest_pb2_grpc import IngestServiceStub
+from server.processes.tls import check_dates, open_tls
 from server.settings import SettingsError, load_settings
-from server.tls import check_dates, open_tls
 from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command

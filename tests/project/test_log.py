@@ -16,10 +16,17 @@ import pytest
 
 from server.errors import IngestError, InvalidApiKeyError, ServiceUnavailableError, ValidationFailedError
 from server.failures import explain
-from server.log import MAX_FIELD_LENGTH, MAX_TRACEBACK_LENGTH, JsonFormatter, LogLevel, PeopleFormatter, event_fields
-from server.metrics import Protocol, WorkerMetrics, create_cells, map_cells
-from server.request_report import LineLimit, RequestRecord, RequestReporter
-from storage.api_keys import generate_raw_key
+from server.observability.log import (
+    MAX_FIELD_LENGTH,
+    MAX_TRACEBACK_LENGTH,
+    JsonFormatter,
+    LogLevel,
+    PeopleFormatter,
+    event_fields,
+)
+from server.observability.metrics import Protocol, WorkerMetrics, create_cells, map_cells
+from server.observability.request_report import LineLimit, RequestRecord, RequestReporter
+from storage.keys.api_keys import generate_raw_key
 from tests.log_lines import log_lines
 
 HOSTILE = 'x\n{"level": "error"}\r\x1b[31m\x9b2J\x7f\u2028\u202e" status=202'
@@ -48,7 +55,7 @@ def captured(level: LogLevel = LogLevel.INFO) -> Iterator[list[dict[str, Any]]]:
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("server.request_report")
+    logger = logging.getLogger("server.observability.request_report")
     logger.addHandler(handler)
     logger.setLevel(level.upper())
     lines: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ import pytest
 
 from server.cli import main
 from server.cli.options import describe_default
-from server.log import LogLevel
+from server.observability.log import LogLevel
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 
 WRONG_VALUES = [

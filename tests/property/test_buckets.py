@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.buckets import Taking, take
-from storage.key_limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, RateLimit
+from server.access.token_buckets import Taking, take
+from storage.keys.limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, RateLimit
 
 SECOND_NS = 10**9
 

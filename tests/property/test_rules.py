@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.batch import InvalidTimestamp
-from server.rules import RULES, Violation
-from server.timestamps import parse_rfc3339, parse_rfc3339_column
+from server.contract.batch import InvalidTimestamp
+from server.contract.rules import RULES, Violation
+from server.contract.timestamps import parse_rfc3339, parse_rfc3339_column
 from tests.property.strategies import TOKEN, characters, json_values
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,12 +11,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from storage.copier import Copier
 from storage.database import connect
-from storage.embedded import EmbeddedServer
+from storage.embedded.server import EmbeddedServer
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions
-from storage.spool import Spool
+from storage.spool.spool import Spool
+from storage.writing.copier import Copier
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.submitting import Writer, open_writer

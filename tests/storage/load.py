@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.http_requests import encode_batch
+from storage.writing.row_encoding import encode_batch
 from tests.storage.rows import make_columns
 from tests.storage.submitting import Writer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from storage.embedded import POSTGRES_MAJOR
+from storage.embedded.server import POSTGRES_MAJOR
 from tests.storage.waiting import wait_until
 
 _LISTEN = "0A"

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from storage.http_requests import EncodedBatch, HttpRequestColumns, encode_batch
+from storage.writing.row_encoding import EncodedBatch, HttpRequestColumns, encode_batch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

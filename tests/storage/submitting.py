@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from storage.database import connect_async
-from storage.http_requests import EncodedBatch
-from storage.idempotency import find_bodies
-from storage.spool import Spool
-from storage.writer import EventWriter
+from storage.spool.spool import Spool
+from storage.writing.claims import find_bodies
+from storage.writing.row_encoding import EncodedBatch
+from storage.writing.writer import EventWriter
 from tests.storage.event_loop import EventLoop
 
 Stored: TypeAlias = "Future[int]"

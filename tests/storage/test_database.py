@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from storage.api_keys import create_key, digest_of, lookup_keys
 from storage.database import check_ready, connect, open_pool, run
 from storage.errors import StorageUnavailableError
+from storage.keys.api_keys import create_key, digest_of, lookup_keys
+from storage.keys.projects import create_project
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions
-from storage.projects import create_project
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
-from storage.http_requests import EncodedBatch
+from storage.writing.row_encoding import EncodedBatch
 from tests.storage.rows import encoded
 from tests.storage.submitting import Stored, Writer, submit
 

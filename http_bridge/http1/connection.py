@@ -1,0 +1,194 @@
+"""One HTTP/1.1 connection in front of a WSGI application (PEP 3333), on an event loop.
+
+The requests of a connection are answered one after the other; slow clients cost a little memory and no thread.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from http_bridge.http1.environ import Environ, connection_environ
+from http_bridge.http1.greenlets import run_synchronous
+from http_bridge.http1.request_parser import Request, RequestParser
+from http_bridge.http1.response_encoding import encode_response
+from server.errors import IngestError
+
+Application: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+MAX_PIPELINED = 8  # requests that may wait for their turn before reading pauses
+REQUEST_TIMEOUT_S = 60.0  # from the first byte of a request to its last, and for a client to take its answers
+IDLE_TIMEOUT_S = 75.0  # longer than the 60 s of common load balancers: who closes first must not be this side
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_logger = logging.getLogger(__name__)
+
+
+class HttpConnection(asyncio.Protocol):
+    """Has the application answer what a client asks, and writes the answers."""
+
+    def __init__(
+        self,
+        application: Application,
+        refuse: Callable[[IngestError], bytes],
+        connections: "set[HttpConnection]",
+    ) -> None:
+        """`refuse` makes the answer to what is no HTTP; `connections` is to hold this one while it is open."""
+        self._loop = asyncio.get_running_loop()
+        self._application = application
+        self._refuse = refuse
+        self._connections = connections
+        self._requests: deque[Request] = deque()  # waiting for their turn
+        self._active: Request | None = None  # being answered
+        self._is_stopping = False
+        self._is_paused = False
+        self._waiting_since = self._loop.time()  # when the connection fell idle, or its client stopped to read
+        self._arrival: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._parser = RequestParser(connection_environ(transport), self._requests.append, self._want_body)
+        self._connections.add(self)
+        self._task = self._loop.create_task(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._parser.feed(data)
+        self._pause_or_resume()
+        if self._active is None:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Answer what is under way when the client has ended its side only."""
+        self._end()
+        # The end of a TLS connection is that of both sides.
+        is_half = self._transport.get_extra_info("ssl_object") is None
+        return is_half and (self._active is not None or bool(self._requests))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._connections.discard(self)
+        self._requests.clear()
+        self._end()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._waiting_since = self._loop.time()
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # Called by the server.
+
+    def drop_if_overdue(self, now: float) -> None:
+        """Cut the connection off when its client takes too long; `now` is the event loop's time in seconds."""
+        waited_s = now - self._waiting_since
+        if self._transport.is_closing() or self._writable is not None:
+            is_overdue = waited_s > REQUEST_TIMEOUT_S
+        elif not self._parser.is_between_requests:
+            is_overdue = now - self._parser.began_at > REQUEST_TIMEOUT_S
+        else:
+            is_overdue = self._active is None and not self._requests and waited_s > IDLE_TIMEOUT_S
+        if is_overdue:
+            self._transport.abort()
+
+    def retire(self) -> None:
+        """Let the next answer be the last one."""
+        self._is_stopping = True
+
+    def stop(self) -> None:
+        """Finish what has begun to come in, then close."""
+        self._is_stopping = True
+        if not self._parser.is_in_head:
+            self._wake()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    # The way of a request.
+
+    async def _serve(self) -> None:
+        """Answer one request after the other until there are no more."""
+        try:
+            while (request := await self._next()) is not None:
+                self._active = request
+                is_last = await self._answer(request)
+                self._active = None
+                self._waiting_since = self._loop.time()
+                if self._writable is not None:
+                    await self._writable
+                if is_last:
+                    return
+            if self._parser.refusal is not None:
+                self._write(self._refuse(self._parser.refusal))
+        except Exception:
+            _logger.exception("a connection failed")
+        finally:
+            self._waiting_since = self._loop.time()
+            self._transport.close()
+
+    async def _next(self) -> Request | None:
+        while not self._requests:
+            if self._parser.has_ended or (self._is_stopping and not self._parser.is_in_head):
+                return None
+            self._arrival = self._loop.create_future()
+            await self._arrival
+        request = self._requests.popleft()
+        self._pause_or_resume()
+        return request
+
+    async def _answer(self, request: Request) -> bool:
+        """Have a request answered; return whether the connection ends with it."""
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+            started[:] = status, headers
+
+        chunks = await run_synchronous(self._application, request.environ, start_response)
+        body = b"".join(chunks)
+        if hasattr(chunks, "close"):
+            chunks.close()
+        status, headers = started
+        # What is left of a body cannot be told from the next request.
+        is_last = request.is_last or self._is_stopping or not request.body.is_complete
+        method, protocol = request.environ["REQUEST_METHOD"], request.environ["SERVER_PROTOCOL"]
+        self._write(encode_response(status, headers, body, is_last=is_last, method=method, protocol=protocol))
+        return is_last
+
+    def _want_body(self) -> None:
+        """Go on reading; the client may wait for being asked to send (RFC 9110, 10.1.1)."""
+        if self._active is not None and self._active.body.awaits_continue:
+            self._active.body.awaits_continue = False
+            self._write(_CONTINUE)
+        self._pause_or_resume()
+
+    def _end(self) -> None:
+        self._parser.end()
+        self._wake()
+
+    def _pause_or_resume(self) -> None:
+        incoming = self._parser.incoming
+        is_full = len(self._requests) > MAX_PIPELINED or (incoming is not None and incoming.body.is_full)
+        if is_full != self._is_paused and not self._transport.is_closing():
+            self._is_paused = is_full
+            (self._transport.pause_reading if is_full else self._transport.resume_reading)()
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)

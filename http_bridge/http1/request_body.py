@@ -1,0 +1,71 @@
+"""The body of a request on its way in."""
+
+import asyncio
+from collections.abc import Callable
+
+from http_bridge.http1.greenlets import wait
+
+
+class RequestBody:
+    """`wsgi.input` (PEP 3333): bytes come in from the connection; the application reads them and waits for them."""
+
+    # Reading from the connection may pause while more than this waits to be read by the application.
+    BUFFERED_BYTES = 2**17
+
+    def __init__(self, on_read: Callable[[], None]) -> None:
+        """`on_read` is called whenever the application waits for more than there is."""
+        self._on_read = on_read
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._wanted = 0
+        self._ended = False
+        self._is_cut = False  # whoever read was told that it will never be whole
+        # Whether the client sends only once it is asked to (RFC 9110, 10.1.1).
+        self.awaits_continue = False
+        self._error: Exception | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether all of the body has come."""
+        return self._ended and self._error is None and not self._is_cut
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether as much is buffered as is needed for now."""
+        return self._size > max(self._wanted, self.BUFFERED_BYTES)
+
+    def feed(self, data: bytes) -> None:
+        """Add what has come."""
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size >= self._wanted:
+            self._wake()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Mark the end of the body, or that it will never be whole: `error` is then raised to whoever reads."""
+        self._ended = True
+        self._error = error
+        self._wake()
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, fewer only at the end of the body. Raises what `end` was told."""
+        self._wanted = size
+        while self._size < size and not self._ended:
+            self._changed = asyncio.get_running_loop().create_future()
+            self._on_read()
+            wait(self._changed)
+        self._wanted = 0
+        if self._error is not None:
+            error, self._error = self._error, None
+            self._is_cut = True
+            self._chunks, self._size = [], 0
+            raise error
+        data = b"".join(self._chunks)
+        self._chunks = [data[size:]] if len(data) > size else []
+        self._size = max(0, len(data) - size)
+        return data[:size]
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)

@@ -1,0 +1,209 @@
+"""The rules for the fields of an item (the ingest contract), each in one place for both protocols.
+
+A rule can say of a whole column at once that all of it is right, which nearly always is so and costs little. Only
+when it cannot are the values examined one by one, to say what is wrong with which.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from server.contract.batch import InvalidTimestamp
+
+NOT_BLANK = "must not be blank"
+NOT_NULL = "must not be null"
+MAX_INT64 = 2**63 - 1
+MAX_PATH_LENGTH = 8192
+
+# RFC 9110, 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
+_DIRECTIONS = frozenset({"inbound", "outbound"})
+_COMMON_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_INT = {int}
+_STATUS_CODES = frozenset({0, *range(100, 600)})
+
+
+class Violation(NamedTuple):
+    """A value breaks a rule; `message` says which."""
+
+    message: str
+
+
+class Rule(Protocol):
+    """What is right for the values of one field."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """Return the values as they are stored; None when at a glance some may be wrong. None is never empty."""
+
+    def examine(self, value: object) -> object:
+        """Return one value as it is stored, or a Violation."""
+
+
+class Text:
+    """A string without NUL of at most `longest` characters, not blank unless it is optional."""
+
+    def __init__(self, longest: int, *, required: bool = True) -> None:
+        """`longest` is in characters."""
+        self.longest = longest
+        self._required = required
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        return None if self._join(column) is None else column
+
+    def _join(self, column: Sequence[object]) -> str | None:
+        """Return all values with NUL between them when all are right, else None."""
+        values: Sequence[Any] = column if self._required else [value for value in column if value is not None]
+        try:
+            text = "\0".join(values)
+        except TypeError:
+            return None
+        is_right = (
+            text.count("\0") <= max(0, len(values) - 1)
+            and (len(text) <= self.longest or max(map(len, values)) <= self.longest)
+            and (not self._required or ("" not in values and not _has_blank(text, values)))
+        )
+        return text if is_right else None
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        if value is None:
+            return Violation(NOT_BLANK) if self._required else None
+        if not isinstance(value, str):
+            return Violation("must be a string")
+        if "\0" in value:
+            return Violation("must not contain NUL characters")
+        if self._required and not value.strip():
+            return Violation(NOT_BLANK)
+        if len(value) > self.longest:
+            return Violation(f"size must be between 1 and {self.longest}")
+        return value
+
+
+class Path(Text):
+    """A path; its query and fragment may hold secrets, so they are cut off before anything else is done."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        text = self._join(column)
+        return None if text is None or "?" in text or "#" in text else column
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        if isinstance(value, str) and "\0" not in value:
+            value = _QUERY_OR_FRAGMENT.sub("", value)
+        return super().examine(value)
+
+
+class Method(Text):
+    """An HTTP method: a token (RFC 9110, 9.1), stored in upper case."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        return column if _are_among(_COMMON_METHODS, column) else None
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        text = super().examine(value)
+        if not isinstance(text, str):
+            return text
+        return text.upper() if _TOKEN.fullmatch(text) else Violation("must be a valid HTTP method")
+
+
+class Direction:
+    """`inbound` or `outbound`."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        return column if _are_among(_DIRECTIONS, column) else None
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return Violation(NOT_BLANK)
+        if not isinstance(value, str) or value not in _DIRECTIONS:
+            return Violation('must match "inbound|outbound"')
+        return value
+
+
+class Integer:
+    """An integer from 0 to what a bigint holds. 1.0 is an integer (JSON has one number type), true is not."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        integers: Sequence[Any] = column
+        return column if {*map(type, column)} == _INT and self._in_range(integers) else None
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        if value is None:
+            return Violation(NOT_NULL)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return Violation("must be an integer")
+        return value if self._in_range([value]) else Violation(self._range_message(value))
+
+    def _in_range(self, values: Sequence[int]) -> bool:
+        return min(values) >= 0 and max(values) <= MAX_INT64
+
+    def _range_message(self, value: int) -> str:
+        if value < 0:
+            return "must be greater than or equal to 0"
+        return f"must be less than or equal to {MAX_INT64}"
+
+
+class StatusCode(Integer):
+    """0 when no response came, else an HTTP status code."""
+
+    def _in_range(self, values: Sequence[int]) -> bool:
+        return _STATUS_CODES.issuperset(values)
+
+    def _range_message(self, value: int) -> str:
+        return "must be 0 or between 100 and 599"
+
+
+class Timestamp:
+    """A date-time, by now in microseconds."""
+
+    def accept(self, column: Sequence[object]) -> Sequence[object] | None:
+        """See Rule."""
+        return column if {*map(type, column)} == _INT else None
+
+    def examine(self, value: object) -> object:
+        """See Rule."""
+        if value is None:
+            return Violation(NOT_BLANK)
+        return Violation("must be a valid ISO-8601 date-time") if value is InvalidTimestamp else value
+
+
+def _are_among(allowed: frozenset[str], column: Sequence[object]) -> bool:
+    try:
+        return allowed.issuperset(column)
+    except TypeError:  # a value that cannot be hashed
+        return False
+
+
+def _has_blank(text: str, values: Sequence[str]) -> bool:
+    # Most texts have no white space at all, which one look at all of them tells.
+    return text.split(None, 1) != [text] and not all(map(str.strip, values))
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "traceId": Text(255),
+        "direction": Direction(),
+        "method": Method(32),
+        "host": Text(255),
+        "path": Path(MAX_PATH_LENGTH),
+        "statusCode": StatusCode(),
+        "durationMs": Integer(),
+        "requestSize": Integer(),
+        "responseSize": Integer(),
+        "userId": Text(255, required=False),
+        "errorFingerprint": Text(255, required=False),
+        "timestamp": Timestamp(),
+    }
+)

@@ -1,0 +1,134 @@
+"""Translation between protobuf messages and the service layer's terms."""
+
+from collections.abc import Sequence
+from math import ceil
+from operator import attrgetter
+from typing import Literal
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from seestack.ingest.v1 import ingest_pb2
+from server.contract.batch import InvalidTimestamp, RawBatch, RawItems
+from server.contract.timestamps import EARLIEST_US, END_US
+from server.errors import IngestError, MalformedRequestError
+
+ERROR_DOMAIN = "seestack"
+
+# In the order of server.contract.batch.FIELDS, the two parts of the timestamp last.
+_values_of = attrgetter(
+    "trace_id",
+    "direction",
+    "method",
+    "host",
+    "path",
+    "status_code",
+    "duration_ms",
+    "request_size",
+    "response_size",
+    "user_id",
+    "error_fingerprint",
+    "timestamp.nanos",
+    "timestamp.seconds",
+)
+_Explicit = Literal["status_code", "duration_ms", "request_size", "response_size", "user_id", "error_fingerprint"]
+# Fields for which "left out" and "0" or "" differ, with their places among the columns.
+_EXPLICIT_FIELDS: tuple[tuple[int, _Explicit], ...] = (
+    (5, "status_code"),
+    (6, "duration_ms"),
+    (7, "request_size"),
+    (8, "response_size"),
+    (9, "user_id"),
+    (10, "error_fingerprint"),
+)
+
+_MAX_NANOSECONDS = 999_999_999
+_EARLIEST_S = EARLIEST_US // 1_000_000
+_END_S = END_US // 1_000_000
+
+
+def decode_batch(data: bytes) -> RawBatch:
+    """Decode a batch, of a unary call or of a stream: both messages have the same fields.
+
+    Raises MalformedRequestError when `data` is not such a message.
+    """
+    try:
+        message = ingest_pb2.IngestHttpRequestsRequest.FromString(data)
+    except DecodeError as error:
+        raise MalformedRequestError("The message is not a valid batch") from error
+    items = message.requests
+    columns: list[Sequence[object]] = list(zip(*map(_values_of, items), strict=True))
+    if columns:
+        seconds, nanoseconds = columns.pop(), columns.pop()
+        columns.append(_to_microseconds(items, seconds, nanoseconds))  # type: ignore[arg-type]
+        for index, name in _EXPLICIT_FIELDS:
+            columns[index] = _with_absent(items, name, columns[index])
+    project_id = message.project_id if message.HasField("project_id") else None
+    idempotency_key = message.idempotency_key if message.HasField("idempotency_key") else None
+    return RawBatch(project_id, RawItems(len(items), columns), idempotency_key)
+
+
+def status_of(error: IngestError, request_id: str) -> Status:
+    """Return the google.rpc.Status of an error: its code, message and standard details."""
+    status = Status(code=error.outcome.grpc_status.value[0], message=error.message)
+    _add(status, ErrorInfo(reason=error.code, domain=ERROR_DOMAIN))
+    _add(status, RequestInfo(request_id=request_id))
+    if error.details:
+        violations = [
+            BadRequest.FieldViolation(field=field, description=message) for field, message in error.details.items()
+        ]
+        _add(status, BadRequest(field_violations=violations))
+    if error.retry_after_s is not None:
+        _add(status, RetryInfo(retry_delay=_to_duration(error.retry_after_s)))
+    return status
+
+
+def batch_error_of(error: IngestError, request_id: str) -> ingest_pb2.BatchError:
+    """Return what a stream answers for a batch that was refused."""
+    message = ingest_pb2.BatchError(code=error.code, message=error.message, request_id=request_id)
+    for field, description in error.details.items():
+        message.field_violations.add(field=field, description=description)
+    if error.retry_after_s is not None:
+        message.retry_delay.CopyFrom(_to_duration(error.retry_after_s))
+    return message
+
+
+def _to_duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(ceil(seconds * 1_000_000_000))
+    return duration
+
+
+def _with_absent(
+    items: Sequence[ingest_pb2.HttpRequest], name: _Explicit, column: Sequence[object]
+) -> Sequence[object]:
+    """Return a column with None for what was left out; only 0 and "" can stand for that."""
+    if all(column):
+        return column
+    return [value if value or item.HasField(name) else None for item, value in zip(items, column, strict=True)]
+
+
+def _to_microseconds(
+    items: Sequence[ingest_pb2.HttpRequest], seconds: Sequence[int], nanoseconds: Sequence[int]
+) -> list[int | type[InvalidTimestamp] | None]:
+    if min(seconds) > 0 and max(seconds) < _END_S and min(nanoseconds) >= 0 and max(nanoseconds) <= _MAX_NANOSECONDS:
+        return [second * 1_000_000 + nano // 1000 for second, nano in zip(seconds, nanoseconds, strict=True)]
+    return [_to_instant(item) for item in items]
+
+
+def _to_instant(item: ingest_pb2.HttpRequest) -> int | type[InvalidTimestamp] | None:
+    if not item.HasField("timestamp"):
+        return None
+    seconds, nanoseconds = item.timestamp.seconds, item.timestamp.nanos
+    if not (_EARLIEST_S <= seconds < _END_S and 0 <= nanoseconds <= _MAX_NANOSECONDS):
+        return InvalidTimestamp
+    return seconds * 1_000_000 + nanoseconds // 1000
+
+
+def _add(status: Status, detail: ErrorInfo | RequestInfo | BadRequest | RetryInfo) -> None:
+    packed = Any()
+    packed.Pack(detail)
+    status.details.append(packed)

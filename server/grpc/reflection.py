@@ -1,0 +1,38 @@
+"""gRPC server reflection, by which clients such as grpcurl and ghz learn the service without its .proto file."""
+
+from typing import Any, cast
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from server.grpc.handlers import SERVICE_NAME
+
+
+class _MethodFindingPool:
+    """The default pool of descriptors, but that it finds methods, too: some clients ask for one by its full name."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name for it
+        """Return the file that defines a message, a service, or a method. Raises KeyError."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            self._pool.FindServiceByName(service).methods_by_name[method]
+            return self._pool.FindFileContainingSymbol(service)
+
+
+def enable_reflection(server: grpc.aio.Server) -> None:
+    """Let clients ask `server` about its services."""
+    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(
+        names, server, pool=cast("descriptor_pool.DescriptorPool", _MethodFindingPool())
+    )

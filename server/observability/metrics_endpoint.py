@@ -1,0 +1,159 @@
+"""`GET /metrics` for Prometheus, on a port of its own: what all workers counted, and what the supervisor knows."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
+from server.processes.spool_drain import open_spool
+from server.processes.supervisor import Supervisor
+from server.settings import Settings
+from storage.errors import SpoolError
+from storage.spool.spool import Spool
+
+METRICS_PATH = "/metrics"
+CLIENT_TIMEOUT_S = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class MetricsPage:
+    """A thread of the supervisor that answers on a listening socket until it is stopped."""
+
+    def __init__(self, listener: socket.socket, settings: Settings, supervisor: Supervisor) -> None:
+        """Raises SpoolError."""
+        registry = CollectorRegistry()
+        self._spool = open_spool(settings)
+        registry.register(_MetricsCollector(supervisor, self._spool))
+        self._server = _Server(listener, registry)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        self._server.shutdown()
+        self._thread.join()
+        if self._spool is not None:
+            self._spool.close()
+
+
+class _MetricsCollector(Collector):
+    """Gathers all metrics anew at each scrape."""
+
+    def __init__(self, supervisor: Supervisor, spool: Spool | None) -> None:
+        self._supervisor = supervisor
+        self._spool = spool
+        self._one_at_a_time = threading.Lock()  # uses the spool
+        self._started_at = time.time()
+
+    def describe(self) -> list[Metric]:
+        """Tell the registry nothing beforehand, so that it does not collect at once."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
+        totals = [sum(values) for values in zip(*self._supervisor.cells, strict=True)]
+        for family in FAMILIES:
+            yield _metric_of(family, totals)
+        yield from self._about_spool()
+        restarts = CounterMetricFamily(
+            f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
+        )
+        workers = GaugeMetricFamily(f"{PREFIX}workers", "Worker processes that run.", labels=["kind"])
+        for kind, count in self._supervisor.restarts.items():
+            restarts.add_metric([kind], count)
+            workers.add_metric([kind], self._supervisor.live_workers(kind))
+        yield restarts
+        yield workers
+        build = GaugeMetricFamily(f"{PREFIX}build_info", "1, labelled with the version.", labels=["version"])
+        build.add_metric([version("seestack-ingest")], 1)
+        yield build
+        yield _gauge("process_start_time_seconds", "When the server was started, in Unix time.", self._started_at)
+
+    def _about_spool(self) -> Iterator[Metric]:
+        if self._spool is None:
+            return
+        try:
+            with self._one_at_a_time:
+                status = self._spool.status()
+        except SpoolError as error:
+            _logger.warning("%s", error)
+            return
+        yield _gauge("spool_batches", "Batches that wait on the local disk for the database.", status.batches)
+        yield _gauge("spool_rows", "Rows of the batches in the spool.", status.rows)
+        yield _gauge("spool_bytes", "Bytes of the batches in the spool.", status.size_bytes)
+        yield _gauge("spool_oldest_age_seconds", "Age of the oldest batch in the spool.", status.oldest_age_s)
+        yield _gauge("spool_refused_batches", "Spooled batches that Postgres refused.", status.refused)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, registry: CollectorRegistry) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.registry = registry
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong; the base class would print it."""
+        _logger.warning("a scrape could not be answered", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = CLIENT_TIMEOUT_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != METRICS_PATH:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        body = encode(self.server.registry)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class's name
+        """Log no scrapes."""
+
+
+def _metric_of(family: Family, totals: list[float]) -> Metric:
+    name = PREFIX + family.name
+    labels = [label for label, _ in family.labels]
+    positions = POSITIONS[family.name].items()
+    if family.kind is Kind.HISTOGRAM:
+        histogram = HistogramMetricFamily(name, family.help, labels=labels)
+        for values, first in positions:
+            histogram.add_metric(values, *_buckets_and_sum(family, totals[first : first + family.width]))
+        return histogram
+    single = (CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily)(
+        name, family.help, labels=labels
+    )
+    for values, position in positions:
+        single.add_metric(values, totals[position])
+    return single
+
+
+def _buckets_and_sum(family: Family, cells: list[float]) -> tuple[list[tuple[str, float]], float]:
+    """Return the buckets of a histogram as Prometheus has them, each counting all that is below it, and the sum."""
+    *counts, total = cells
+    bounds = [*map(str, map(float, family.bounds)), "+Inf"]
+    return list(zip(bounds, accumulate(counts), strict=True)), total
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, documentation, value)

@@ -1,0 +1,114 @@
+"""`seestack-ingest serve`: everything from an empty folder to a running server, and back down again."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from types import FrameType
+
+from pydantic import SecretStr
+
+from server.observability.metrics_endpoint import MetricsPage
+from server.processes.database_setup import ensure_first_key, open_database, prepare_schema
+from server.processes.flag import Flag
+from server.processes.maintenance import Maintenance
+from server.processes.sockets import is_loopback, join_host_port, listen, reserve
+from server.processes.spool_drain import SpoolDrain
+from server.processes.supervisor import Supervisor
+from server.processes.tls import check_dates, open_tls
+from server.processes.tls_watch import TlsWatch
+from server.settings import Settings, Spooling, describe_setting
+from storage.database import connect
+from storage.errors import StorageUnavailableError
+from storage.keys.snapshot import KeySnapshot
+
+_STANDARD_INPUT = 0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signals:
+    """The first SIGTERM or Ctrl-C asks to stop, the second one to hurry; SIGHUP asks to replace the workers.
+
+    SIGHUP because the terminal was closed asks to stop.
+    """
+
+    stop: Flag
+    hurry: Flag
+    replace: Flag
+    has_terminal: bool
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+    def handle_hangup(self, number: int, frame: FrameType | None) -> None:
+        is_terminal_closed = self.has_terminal and not os.isatty(_STANDARD_INPUT)
+        (self.stop if is_terminal_closed else self.replace).set()
+
+
+def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; `announce` is called with the effective settings once requests are served.
+
+    Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
+    """
+    signals = _Signals(Flag(), Flag(), Flag(), os.isatty(_STANDARD_INPUT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signals.handle)
+    signal.signal(signal.SIGHUP, signals.handle_hangup)
+    tls = open_tls(settings)
+    if tls is not None:
+        check_dates(settings, tls.material)
+    with ExitStack() as stack:
+        http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
+        grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
+        metrics_listener = stack.enter_context(closing(listen(settings.metrics_host, settings.metrics_port)))
+        database_url, embedded = stack.enter_context(open_database(settings))
+        key_snapshot = KeySnapshot(settings.data_dir) if settings.spool is Spooling.ON else None
+        try:
+            with connect(database_url) as connection:
+                prepare_schema(connection)
+                if embedded is not None:
+                    ensure_first_key(connection, settings.data_dir)
+        except StorageUnavailableError as error:
+            if key_snapshot is None or not key_snapshot.exists:
+                raise
+            _logger.warning("%s; batches are kept in the spool until the database is back", error)
+        effective = settings.model_copy(
+            update={
+                "database_url": SecretStr(database_url),
+                "http_port": http_listener.getsockname()[1],
+                "grpc_port": grpc_port.getsockname()[1],
+                "metrics_port": metrics_listener.getsockname()[1],
+            }
+        )
+        maintenance = Maintenance(database_url, embedded, key_snapshot)
+        stack.callback(maintenance.stop)
+        stack.callback(SpoolDrain(settings, database_url).stop)
+        if tls is not None:
+            stack.callback(TlsWatch(tls).stop)
+        if tls is None:
+            _warn_of_plain_text(http_listener, grpc_port)
+        supervisor = Supervisor(effective, http_listener)
+        stack.callback(MetricsPage(metrics_listener, effective, supervisor).stop)
+        supervisor.start()
+        if not signals.stop.is_set():
+            announce(effective)
+            supervisor.watch(signals.stop, signals.replace)
+        _logger.info("stopping: finishing what is in flight, for at most %g s", settings.grace_seconds)
+        supervisor.stop(signals.hurry)
+    _logger.info("stopped")
+
+
+def _warn_of_plain_text(*listeners: socket.socket) -> None:
+    """Warn when the ports, which speak plain text, can be reached from other machines."""
+    open_ports = [join_host_port(*each.getsockname()[:2]) for each in listeners if not is_loopback(each)]
+    if open_ports:
+        _logger.warning(
+            "whoever is on the network's way can read what is sent to %s, API keys included: "
+            "set %s and %s, or put a TLS proxy in front and listen on 127.0.0.1",
+            " and ".join(open_ports), describe_setting("tls_cert"), describe_setting("tls_key"),
+        )  # fmt: skip

@@ -1,0 +1,105 @@
+"""What every worker process has: settings from its environment, and the pipes that tie it to its supervisor."""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from server.access.token_buckets import Buckets
+from server.observability.log import configure_logging
+from server.observability.metrics import WorkerMetrics, map_cells
+from server.processes.worker_slot import RETIRE
+from server.service import IngestService
+from server.settings import Settings, load_settings
+
+GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks at the youngest
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process: `python -m MODULE READY_FD LIFELINE_FD METRICS_FD BUCKETS_FD [LISTEN_FD]`.
+
+    It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
+    METRICS_FD is the shared memory that it counts in; BUCKETS_FD is the file in which all workers count what keys with
+    limits send.
+    """
+
+    settings: Settings
+    ready_fd: int
+    lifeline_fd: int
+    metrics_fd: int
+    buckets_fd: int
+    listen_fd: int | None
+
+    @classmethod
+    def from_command_line(cls) -> Self:
+        """Read the arguments and the environment; from here on the supervisor's end is this process's end."""
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        _allow_many_connections()
+        # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        ready_fd, lifeline_fd, metrics_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
+        worker = cls(settings, ready_fd, lifeline_fd, metrics_fd, buckets_fd, listen_fd[0] if listen_fd else None)
+        threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
+        return worker
+
+    def create_service(self, name: str) -> IngestService:
+        """Return the service layer for this process; `name` shows in the database's list of connections."""
+        url = self.settings.database_url
+        assert url is not None  # noqa: S101 - the supervisor always passes one
+        metrics, buckets = WorkerMetrics(map_cells(self.metrics_fd)), Buckets(self.buckets_fd)
+        return IngestService(
+            self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics, buckets=buckets
+        )
+
+    def take_orders(self) -> "Orders":
+        """Listen to the supervisor's signals from now on; to be called on the event loop."""
+        return Orders(asyncio.get_running_loop())
+
+    def report_ready(self) -> None:
+        """Tell the supervisor that requests are served from now on."""
+        with suppress(BrokenPipeError):  # a supervisor that is gone stops this process by the lifeline
+            os.write(self.ready_fd, b".")
+        os.close(self.ready_fd)
+
+    def _follow_supervisor(self) -> None:
+        os.read(self.lifeline_fd, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Orders:
+    """What the supervisor's signals ask of a worker: SIGTERM to stop at once, RETIRE to see its clients off first."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._stop = asyncio.Event()
+        self._retire = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(RETIRE, self._retire.set)
+
+    async def carry_out(self, retire: Callable[[], Awaitable[None]]) -> None:
+        """Return when it is time to stop, `retire` having been awaited if that was asked; SIGTERM cuts it short."""
+
+        async def leave() -> None:
+            await self._retire.wait()
+            await retire()
+
+        stopping, leaving = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(leave())
+        await asyncio.wait((stopping, leaving), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not leaving.cancel():
+            leaving.result()
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files, which often is 1,024, to the hard one: each connection is an open file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

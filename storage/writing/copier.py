@@ -1,0 +1,253 @@
+"""A connection that does nothing but COPY, by libpq's own calls, on an event loop.
+
+Rows are handed over while the server already inserts those before them, so that only the commit is left to wait for.
+See the PostgreSQL manual, "libpq", "Asynchronous Command Processing" and "Functions Associated with the COPY Command".
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGresult
+
+from storage.database import SESSION_SETTINGS, connect_unset
+from storage.writing.libpq_connection import LibpqConnection
+
+LOST = "the connection to the database is lost"
+SILENT = "the database does not answer"
+# SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. All others speak of the
+# database, which may take the same rows another time.
+_OF_ROWS = ("22", "23")
+
+# A backend that waits for a lock does not notice that nobody waits for it any more.
+_PREPARE = f"{SESSION_SETTINGS}, set_config('lock_timeout', $1, false)".encode()
+
+
+class _State(Enum):
+    IDLE = auto()
+    OPENING = auto()  # the connection is being made
+    PREPARING = auto()  # the session gets its settings
+    STARTING = auto()  # the server has the statement, and has not asked for rows yet
+    FILLING = auto()  # the server takes rows
+    ENDING = auto()  # the server commits
+
+
+_ANSWERED = (_State.PREPARING, _State.STARTING, _State.ENDING)  # what the server answers to
+
+
+class Copier:
+    """Executes `COPY ... FROM STDIN` time and again: `begin`, `add` as often as needed, `end`.
+
+    The statement may go on with a second COPY, in the same transaction; `end` gets all its rows.
+    Its connection is opened when it is needed, and again when it was lost.
+    """
+
+    ANSWER_TIMEOUT_S = 5.0  # in which the server must take a connection, a statement, and commit it
+    LOCK_TIMEOUT_SHARE = 0.9  # of that time is the longest that the server may wait for a lock
+
+    def __init__(self, url: str, *, name: str, statement: str) -> None:
+        """`name` shows in the database's list of connections."""
+        self._url = url
+        self._name = name
+        self._statement = statement.encode()
+        self._loop = asyncio.get_running_loop()
+        self._state = _State.IDLE
+        self._link: LibpqConnection | None = None
+        self._opening: asyncio.Task[psycopg.AsyncConnection] | None = None
+        self._result: PGresult | None = None
+        self._second: bytes | None = None
+        self._on_ready: Callable[[], None] = _ignore
+        self._on_end: Callable[[psycopg.Error | None], None] = _ignore
+        self._timer: asyncio.TimerHandle | None = None
+        # Whether the last copy may have been committed although it failed: the server may have had all of it.
+        self.is_in_doubt = False
+        # Process id of the backend that has, or had, the last copy.
+        self.backend_pid = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether a copy can be begun."""
+        return self._state is _State.IDLE
+
+    @property
+    def is_filling(self) -> bool:
+        """Tell whether rows can be added now."""
+        return self._state is _State.FILLING
+
+    def begin(self, on_ready: Callable[[], None], on_end: "Callable[[psycopg.Error | None], None]") -> None:
+        """Begin a copy in a transaction of its own; later `on_ready` is called once the server takes rows.
+
+        `on_end` is called when they are durable, or with the error that ended the copy: a DataError or IntegrityError
+        when the server refuses the rows, an OperationalError for whatever else, after which another connection is made.
+        """
+        assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
+        self._on_ready, self._on_end = on_ready, on_end
+        self.is_in_doubt = False
+        if self._link is None or self._link.is_lost:
+            self._open()
+        else:
+            self._start()
+
+    def add(self, data: bytes) -> None:
+        """Hand over rows, in the form that the statement asks for; only while filling."""
+        assert self._link is not None  # noqa: S101 - there is one while filling
+        try:
+            self._link.pgconn.put_copy_data(data)
+        except psycopg.OperationalError:
+            # What the server said before it went is still to be read, and then the copy ends.
+            self._loop.call_soon(self._link.receive)
+
+    def end(self, second: bytes | None = None) -> None:
+        """Have the rows committed, with those of the statement's second COPY, if it has one; only while filling."""
+        self._state = _State.ENDING
+        self._second = second
+        self._expect_answer()
+        self.is_in_doubt = True
+        self._end_rows()
+
+    def _end_rows(self) -> None:
+        assert self._link is not None  # noqa: S101 - there is one while rows are sent
+        try:
+            self._link.pgconn.put_copy_end()
+        except psycopg.OperationalError as error:
+            self._finish(error)
+        else:
+            self._link.flush()
+
+    def _send_second(self, rows: bytes) -> None:
+        self._second = None
+        self.add(rows)
+        self._end_rows()
+
+    def poll(self) -> None:
+        """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
+        if self._state in _ANSWERED and self._link is not None:
+            self._link.receive()
+
+    def close(self) -> None:
+        """Close the connection, whatever it is doing."""
+        self._stop_timer()
+        self._disconnect()
+        self._state = _State.IDLE
+
+    def _open(self) -> None:
+        self._disconnect()
+        self._state = _State.OPENING
+        self._expect_answer()
+        self._opening = self._loop.create_task(connect_unset(self._url, name=self._name))
+        self._opening.add_done_callback(self._on_opened)
+
+    def _on_opened(self, opening: "asyncio.Task[psycopg.AsyncConnection]") -> None:
+        if opening.cancelled():
+            return
+        is_wanted = opening is self._opening
+        try:
+            connection = opening.result()
+            if is_wanted:
+                self._opening = None
+                self._link = LibpqConnection(connection, self._advance)
+            else:
+                connection.pgconn.finish()
+        except Exception as error:
+            # Whatever went wrong, the copy that waits for the connection must hear of it.
+            if is_wanted:
+                self._finish(psycopg.OperationalError(str(error)))
+            return
+        if is_wanted:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self.backend_pid = self._link.pgconn.backend_pid
+        self._state = _State.PREPARING
+        lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
+        self._ask(partial(self._link.pgconn.send_query_params, _PREPARE, [str(lock_timeout_ms).encode()]))
+
+    def _start(self) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self._state = _State.STARTING
+        self._ask(partial(self._link.pgconn.send_query, self._statement))
+
+    def _ask(self, send: Callable[[], None]) -> None:
+        assert self._link is not None  # noqa: S101 - called when there is one
+        self._result = None
+        self._expect_answer()
+        try:
+            send()
+        except psycopg.OperationalError as error:
+            self._finish(error)
+        else:
+            self._link.flush()
+
+    def _advance(self) -> None:
+        """Go on after something has come from the server, if only the end of the connection."""
+        assert self._link is not None  # noqa: S101 - it calls this
+        pgconn = self._link.pgconn
+        while self._state in _ANSWERED and not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                self._conclude()
+            elif result.status == ExecStatus.COPY_IN and self._state is _State.STARTING:
+                self._stop_timer()
+                self._state = _State.FILLING
+                self._on_ready()
+            elif result.status == ExecStatus.COPY_IN and self._second is not None:
+                self._send_second(self._second)
+            else:
+                if self._result is None or self._result.status == ExecStatus.COMMAND_OK:
+                    self._result = result
+                # What the server itself reports it has not committed; libpq's own complaints have no SQLSTATE.
+                self.is_in_doubt = self.is_in_doubt and result.error_field(DiagnosticField.SQLSTATE) is None
+        if self._link is not None and self._link.is_lost:
+            self._finish(psycopg.OperationalError(LOST))
+
+    def _conclude(self) -> None:
+        error = _error_of(self._result)
+        if self._state is not _State.PREPARING:
+            self._finish(error)
+        elif error is not None:
+            self._finish(psycopg.OperationalError(str(error)))
+        else:
+            self._start()
+
+    def _expect_answer(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._finish, psycopg.OperationalError(SILENT))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, error: psycopg.Error | None) -> None:
+        self._stop_timer()
+        if isinstance(error, psycopg.OperationalError):
+            self._disconnect()
+        if self._state is not _State.IDLE:
+            self._state = _State.IDLE
+            self._on_end(error)
+
+    def _disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+def _error_of(result: PGresult | None) -> psycopg.Error | None:
+    if result is None:
+        return psycopg.OperationalError(LOST)
+    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+        return None
+    error = error_from_result(result)
+    return error if (error.sqlstate or "").startswith(_OF_ROWS) else psycopg.OperationalError(str(error))
+
+
+def _ignore(_: psycopg.Error | None = None) -> None:
+    """Stand in until there is somebody to tell."""

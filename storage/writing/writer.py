@@ -1,0 +1,233 @@
+"""The event writer: batches of many callers go in, a few large COPY commands come out.
+
+One COPY is filled with the batches that come in while the one before it commits: a lone batch is committed at once,
+and under load flushes grow by themselves. All of it happens on one event loop, since waking another thread costs more
+than a row does.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+
+from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
+from storage.spool.spool import Spool
+from storage.writing.copier import Copier
+from storage.writing.flush_report import FlushReport, ignore_report
+from storage.writing.recovery import FindBodies, FlushRecovery
+from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER, COPY_WITH_CLAIMS, EncodedBatch, claims_data
+from storage.writing.submission import Submission
+
+_logger = logging.getLogger(__name__)
+
+
+class _Flush:
+    """A COPY and the batches in it."""
+
+    def __init__(self, copier: Copier) -> None:
+        self.copier = copier
+        self.submissions: list[Submission] = []
+        self.size_bytes = 0
+        self.began_at = time.monotonic()
+        self.seen = 0  # how many batches it had when it was last looked at
+        self.is_check_due = False
+        self.timed_ages_s: set[float] = set()  # at which it is looked at again
+
+        self.least_age_s = 0.0
+
+    @property
+    def age_s(self) -> float:
+        return max(self.least_age_s, time.monotonic() - self.began_at)
+
+    def report(self, *, is_stored: bool) -> FlushReport:
+        rows = sum(submission.batch.rows for submission in self.submissions)
+        return FlushReport(rows, self.size_bytes, time.monotonic() - self.began_at, is_stored)
+
+    def add(self, submission: Submission) -> None:
+        self.copier.add(submission.batch.data)
+        self.submissions.append(submission)
+        self.size_bytes += len(submission.batch.data)
+
+
+class EventWriter:
+    """Writes batches into `http_requests`, on the event loop that it was made on."""
+
+    CONNECTIONS = 2  # one fills a COPY while the other commits
+    MAX_FLUSH_BYTES = 4 * 2**20
+    MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
+    # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.
+    MAX_WAIT_S = 0.05
+    MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
+    POLL_INTERVAL_S = 0.01
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        spool: Spool | None = None,
+        on_flush: Callable[[FlushReport], None] = ignore_report,
+        find_bodies: FindBodies | None = None,
+    ) -> None:
+        """`name` shows in the database's list of connections; `spool` takes batches while the database is away.
+
+        With `find_bodies`, which tells the claims that are stored, all batches must have claims; else none may.
+        """
+        self._on_flush = on_flush
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Submission] = deque()
+        self._pending_bytes = 0
+        self._unsettled: set[Submission] = set()
+        self._is_closed = False
+        self._has_claims = find_bodies is not None
+        statement = COPY_WITH_CLAIMS if self._has_claims else COPY
+        self._copiers = [Copier(url, name=name, statement=statement) for _ in range(self.CONNECTIONS)]
+        self._filling: _Flush | None = None
+        self._committing: set[_Flush] = set()
+        self._expected = 0  # how many batches a flush is likely to get before long
+        rescuing = Copier(url, name=name, statement=statement)
+        self._recovery = FlushRecovery(rescuing, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush, find_bodies)
+
+    @property
+    def pending_batches(self) -> int:
+        """Batches that are taken and not settled."""
+        return len(self._unsettled)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the batches that are taken and not settled."""
+        return self._pending_bytes
+
+    def submit(self, batch: EncodedBatch) -> Submission:
+        """Begin to write a batch; the submission tells when it is durable.
+
+        Raises WriterOverloadedError when too much is under way, or when closed.
+        """
+        if self._is_closed:
+            raise WriterOverloadedError("the server is shutting down")
+        if self._pending_bytes + len(batch.data) > self.MAX_PENDING_BYTES:
+            raise WriterOverloadedError("the write queue is full")
+        submission = Submission(batch, self._loop.create_future())
+        self._pending_bytes += len(batch.data)
+        self._unsettled.add(submission)
+        for copier in self._copiers:
+            copier.poll()
+        self._queue.append(submission)
+        self._fill()
+        return submission
+
+    async def close(self, timeout_s: float) -> None:
+        """Take no more batches, and wait up to `timeout_s` until those that were taken are settled; fail the rest."""
+        self._is_closed = True
+        deadline = time.monotonic() + timeout_s
+        while self._pending_bytes and time.monotonic() < deadline:
+            await asyncio.sleep(self.POLL_INTERVAL_S)
+        for copier in self._copiers:
+            copier.close()
+        await self._recovery.close()
+        for submission in list(self._unsettled):
+            self._settle(submission, StorageUnavailableError("the server is shutting down"))
+
+    def _fill(self) -> None:
+        """Move what is queued into the COPY that is being filled, or to where outages are sat out."""
+        if self._recovery.is_away:
+            self._recovery.take(self._queue)
+            self._queue.clear()
+        if not self._queue:
+            return
+        flush = self._filling or self._begin()
+        if flush is None or not flush.copier.is_filling:
+            return
+        while self._queue and flush.size_bytes < self.MAX_FLUSH_BYTES:
+            submission = self._queue.popleft()
+            if submission.is_withdrawn:
+                self._settle(submission, None)
+            else:
+                flush.add(submission)
+        self._check_soon(flush)
+
+    def _begin(self) -> _Flush | None:
+        copier = next((copier for copier in self._copiers if copier.is_idle), None)
+        if copier is None:
+            return None
+        flush = self._filling = _Flush(copier)
+        copier.begin(partial(self._on_ready, flush), partial(self._on_end, flush))
+        return flush
+
+    def _on_ready(self, flush: _Flush) -> None:
+        flush.copier.add(COPY_HEADER)
+        self._fill()
+        self._check_soon(flush)
+
+    def _check_soon(self, flush: _Flush) -> None:
+        """Decide whether to commit after this turn of the event loop, which may bring more batches."""
+        if not flush.is_check_due:
+            flush.is_check_due = True
+            self._loop.call_soon(self._check, flush)
+
+    def _check_at(self, flush: _Flush, age_s: float) -> None:
+        if age_s not in flush.timed_ages_s:
+            flush.timed_ages_s.add(age_s)
+            self._loop.call_later(age_s - flush.age_s, self._come_of_age, flush, age_s)
+
+    def _come_of_age(self, flush: _Flush, age_s: float) -> None:
+        # The clock may not say so yet: an event loop counts from when its turn began, in whole milliseconds.
+        flush.least_age_s = age_s
+        self._check_soon(flush)
+
+    def _check(self, flush: _Flush) -> None:
+        flush.is_check_due = False
+        if flush is not self._filling or not flush.copier.is_filling:
+            return
+        age_s = flush.age_s
+        if self._committing and age_s < self.MAX_WAIT_S:
+            self._check_at(flush, self.MAX_WAIT_S)
+            return
+        if flush.size_bytes < self.MAX_FLUSH_BYTES and age_s < self.MAX_FLUSH_AGE_S:
+            if len(flush.submissions) > flush.seen:
+                flush.seen = len(flush.submissions)
+                self._check_soon(flush)
+                return
+            if len(flush.submissions) < self._expected:
+                self._check_at(flush, self.MAX_FLUSH_AGE_S)
+                return
+        self._filling = None
+        self._committing.add(flush)
+        flush.copier.add(COPY_TRAILER)
+        claims = claims_data(submission.batch for submission in flush.submissions) if self._has_claims else None
+        flush.copier.end(claims)
+        self._fill()
+
+    def _on_end(self, flush: _Flush, error: psycopg.Error | None) -> None:
+        self._committing.discard(flush)
+        if self._filling is flush:
+            self._filling = None
+        self._on_flush(flush.report(is_stored=error is None))
+        if error is None:
+            for submission in flush.submissions:
+                self._settle(submission, None)
+        elif isinstance(error, psycopg.OperationalError):
+            # A claim makes a second try safe, whatever became of the first one.
+            is_in_doubt = flush.copier.is_in_doubt and not self._has_claims
+            backend_pid = flush.copier.backend_pid if is_in_doubt else 0
+            self._recovery.take_unanswered(flush.submissions, backend_pid, error)
+            self._recovery.take(self._queue)
+            self._queue.clear()
+        else:
+            self._recovery.take(flush.submissions)
+        self._fill()
+        following = self._filling
+        # Whoever was answered now may send again at once; a lone sender has nobody to wait for.
+        self._expected = len(flush.submissions) + (len(following.submissions) if following else 0)
+        if following is not None:
+            self._check_soon(following)
+
+    def _settle(self, submission: Submission, error: StorageError | None) -> None:
+        if not submission.is_settled:
+            self._pending_bytes -= len(submission.batch.data)
+            self._unsettled.discard(submission)
+            submission.settle(error)
