@@ -1,6 +1,6 @@
 """Settings: read from `SEESTACK_*` environment variables, each also a flag of `seestack-ingest serve`.
 
-This class is the one source of names, defaults, limits and help texts; flags and the README's table follow it.
+This class is the one source of names, defaults, limits and help texts; flags and docs/settings.md follow it.
 """
 
 import os

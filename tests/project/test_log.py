@@ -107,7 +107,8 @@ def test_a_traceback_is_part_of_one_line_of_json() -> None:
 
 
 def test_an_exception_that_nobody_catches_is_one_line_too() -> None:
-    program = "from server.log import *; configure_logging(LogLevel.INFO); raise ValueError('first\\nsecond')"
+    setup = "from server.observability.log import *; configure_logging(LogLevel.INFO)"
+    program = f"{setup}; raise ValueError('first\\nsecond')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     (line,) = log_lines(done.stderr)
     assert done.returncode == 1

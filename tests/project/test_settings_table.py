@@ -1,4 +1,4 @@
-"""The README's table of settings says what the code does."""
+"""The table of settings in docs/settings.md says what the code does."""
 
 import re
 
@@ -15,7 +15,7 @@ CELL_BORDER = re.compile(r"(?<!\\)\|")
 def table() -> dict[str, list[str]]:
     """The cells of each row after its variable, without backticks."""
     rows: dict[str, list[str]] = {}
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs/settings.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("| `SEESTACK_"):
             name, *cells = [cell.strip() for cell in CELL_BORDER.split(line.strip().strip("|"))]
             assert name not in rows, f"{name} stands there twice"
