@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,13 @@ def lenient_server(create_database: Callable[[], str]) -> Iterator[RunningServer
     """A server in lenient mode."""
     with start_server(create_database(), "--contract", "lenient") as running:
         yield running
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _default_signals() -> None:
+    """Let the processes that tests start have the signals of a foreground job, also under nohup or in a script's `&`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

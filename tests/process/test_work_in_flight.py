@@ -15,6 +15,7 @@ from tests.grpc_client import ReflectingClient, Refusal
 from tests.process.health import check_health
 from tests.process.open_stream import open_stream
 from tests.process.polling import refuses_connections, wait_until
+from tests.process.scraping import scrape
 from tests.process.table_lock import lock_table
 from tests.running_server import STOP_TIMEOUT_S, RunningServer, start_server
 
@@ -84,22 +85,23 @@ def test_a_call_past_its_deadline_ends_and_a_later_one_works(server: RunningServ
     assert len([row for item in late["requests"] for row in server.rows(item["traceId"])]) in (0, 3)
 
 
-def test_a_batch_whose_caller_is_gone_before_its_turn_is_not_stored(server: RunningServer) -> None:
-    client = ReflectingClient(server.channel())
-    key = {"x-seestack-key": server.api_key}
-    late = make_batch(server.project_id)
-    with ThreadPoolExecutor() as executor:
+def test_a_batch_whose_caller_is_gone_before_its_turn_is_not_stored(database_url: str) -> None:
+    with start_server(database_url, "--grpc-workers", "1") as server, ThreadPoolExecutor() as executor:
+        client = ReflectingClient(server.channel())
+        key = {"x-seestack-key": server.api_key}
+        late = make_batch(server.project_id)
         with lock_table(server.database_url) as lock:
-            # It keeps the writer of its process busy, where another call on the same connection has to queue.
+            # It keeps the only writer busy, so that another call has to queue.
             busy = executor.submit(client.ingest, make_batch(server.project_id), key)
             lock.wait_for_writers()
             with pytest.raises(Refusal) as refused:
                 client.ingest(late, key, 0.5)
+            wait_until(lambda: has_abandoned_call(server), "the server knows that the caller is gone")
             lock.release()
         assert busy.result() == {"ok": True, "accepted": 1}
-    assert refused.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
-    client.ingest(make_batch(server.project_id), key)
-    assert server.rows(late["requests"][0]["traceId"]) == []
+        assert refused.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
+        client.ingest(make_batch(server.project_id), key)
+        assert server.rows(late["requests"][0]["traceId"]) == []
 
 
 def test_a_client_that_cancels_disturbs_no_other(server: RunningServer) -> None:
@@ -116,6 +118,10 @@ def test_a_client_that_cancels_disturbs_no_other(server: RunningServer) -> None:
     counts = [len(server.rows(trace)) for trace in traces]
     assert counts[1::2] == [2, 2, 2]
     assert set(counts[::2]) <= {0, 2}
+
+
+def has_abandoned_call(server: RunningServer) -> bool:
+    return scrape(server).get("requests_total", protocol="grpc", outcome="abandoned") == 1
 
 
 def begin_call(channel: grpc.Channel, server: RunningServer, batch: dict[str, Any]) -> Any:
