@@ -66,7 +66,7 @@ def lenient_server(create_database: Callable[[], str]) -> Iterator[RunningServer
 
 @pytest.fixture(autouse=True, scope="session")
 def _default_signals() -> None:
-    """Let the processes that tests start have the signals of a foreground job, also under nohup or in a script's `&`."""
+    """Give the processes that tests start the signals of a foreground job, also in a script's `&`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
