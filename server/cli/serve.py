@@ -11,7 +11,7 @@ import click
 from server.cli.options import explains_errors, with_settings
 from server.observability.log import configure_logging
 from server.observability.metrics_endpoint import METRICS_PATH
-from server.processes.database_setup import credentials_path, read_credentials
+from server.processes.credentials import credentials_path, read_credentials
 from server.processes.lifecycle import serve as run_server
 from server.processes.sockets import join_host_port
 from server.settings import Settings

@@ -12,7 +12,8 @@ from types import FrameType
 from pydantic import SecretStr
 
 from server.observability.metrics_endpoint import MetricsPage
-from server.processes.database_setup import ensure_first_key, open_database, prepare_schema
+from server.processes.credentials import ensure_first_key
+from server.processes.database_setup import open_database, prepare_schema
 from server.processes.flag import Flag
 from server.processes.maintenance import Maintenance
 from server.processes.sockets import is_loopback, join_host_port, listen, reserve

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from server.processes.database_setup import read_credentials
+from server.processes.credentials import read_credentials
 from storage.embedded.server import POSTGRES_MAJOR, EmbeddedServer
 from tests.process.database import Database
 from tests.process.polling import children_of
