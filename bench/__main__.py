@@ -21,7 +21,7 @@ from bench.report import Measurement, Report
 from seestack.ingest.v1 import ingest_pb2
 from server.grpc.handlers import SERVICE_NAME
 from server.processes import supervisor
-from server.processes.flag import Flag
+from server.processes.signals import Flag
 from server.processes.sockets import listen, reserve
 from server.settings import load_settings
 from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER
@@ -112,7 +112,7 @@ def run_noop() -> Iterator[NoopServers]:
         try:
             yield NoopServers(("127.0.0.1", settings.http_port), ("127.0.0.1", settings.grpc_port))
         finally:
-            workers.stop(hurry=Flag())
+            workers.stop(at_once=Flag())
 
 
 def measure(

@@ -14,7 +14,7 @@ from server.processes.worker import Worker
 async def serve(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
     assert worker.listen_fd is not None  # noqa: S101 - the supervisor always passes one
-    orders = worker.take_orders()
+    stop_requested = worker.stop_requested()
     tls = open_tls(worker.settings)
     service = worker.create_service("http")
     await service.start()
@@ -22,7 +22,7 @@ async def serve(worker: Worker) -> None:
     await server.start(socket.socket(fileno=worker.listen_fd), use_newest(tls) if tls is not None else None)
     follower = asyncio.create_task(tls.follow()) if tls is not None else None
     worker.report_ready()
-    await orders.carry_out(server.retire)
+    await stop_requested.wait()
     if follower is not None:
         follower.cancel()
     await server.stop(worker.settings.grace_seconds)

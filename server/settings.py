@@ -70,12 +70,6 @@ class Settings(BaseSettings):
     grpc_client_ca: Path | None = Field(
         None, description="PEM file of the CAs of which gRPC clients must show a certificate"
     )
-    grpc_connection_seconds: float = Field(
-        30.0,
-        ge=0.5,
-        le=86400,
-        description="time after which gRPC clients connect anew, without losing a call, perhaps to another worker",
-    )
     contract: Contract = Field(
         Contract.STRICT, description="`lenient` admits what older SDKs send: no projectId, no sizes, other key headers"
     )

@@ -103,10 +103,6 @@ class HttpConnection(asyncio.Protocol):
         if is_overdue:
             self._transport.abort()
 
-    def retire(self) -> None:
-        """Let the next answer be the last one."""
-        self._is_stopping = True
-
     def stop(self) -> None:
         """Finish what has begun to come in, then close."""
         self._is_stopping = True

@@ -14,8 +14,6 @@ TICK_S = 0.01
 HANDSHAKE_TIMEOUT_S = 10.0
 # For the last bytes of an answer and the client's farewell, which many clients do not send.
 TLS_CLOSE_TIMEOUT_S = 1.0
-# How long a connection that has nothing to do may still bring a request to a server that retires.
-LINGER_S = 1.0
 
 
 class HttpServer:
@@ -39,21 +37,6 @@ class HttpServer:
             ssl_shutdown_timeout=TLS_CLOSE_TIMEOUT_S if tls is not None else None,
         )
         self._checker = loop.create_task(self._drop_overdue())
-
-    async def retire(self) -> None:
-        """Leave new connections to others, and see the clients of this server off; to be followed by `stop`.
-
-        For LINGER_S each connection's next answer says that it is the last, so that a client which sends again and
-        again never finds its connection closed in the moment in which it sends.
-        """
-        self._server.close()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + LINGER_S
-        while loop.time() < deadline:
-            # Also those whose TLS handshake has ended meanwhile.
-            for connection in self._connections:
-                connection.retire()
-            await asyncio.sleep(TICK_S)
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight for at most `grace_s`, then cut off the rest."""

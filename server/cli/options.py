@@ -29,7 +29,6 @@ _METAVARS: dict[str, str] = {
     "tls_cert": "FILE",
     "tls_key": "FILE",
     "grpc_client_ca": "FILE",
-    "grpc_connection_seconds": "SECONDS",
     "metrics_host": "ADDRESS",
     "metrics_port": "PORT",
     "contract": "|".join(Contract),

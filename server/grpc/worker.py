@@ -12,7 +12,6 @@ from server.errors import ServiceUnavailableError
 from server.grpc.handlers import SERVICE_NAME, GrpcIngestService
 from server.grpc.reflection import enable_reflection
 from server.grpc.server import GrpcServer
-from server.processes.listeners import close_listeners, has_connections
 from server.processes.sockets import join_host_port
 from server.processes.tls import TlsFiles, TlsMaterial, open_tls
 from server.processes.worker import Worker
@@ -20,11 +19,9 @@ from server.service import IngestService
 from server.settings import Settings
 
 HEALTH_INTERVAL_S = 1.0
-# gRPC changes the age at which a connection has to end by up to a tenth, so that not all end at once.
-AGE_JITTER = 1.1
-# On top, for a client's answer to being asked to leave.
-LEAVING_MARGIN_S = 1.0
-LEAVING_INTERVAL_S = 0.1
+# A client whose connection is this old makes its next call on a new one, perhaps to another worker; calls and streams
+# under way on the old one go on.
+MAX_CONNECTION_AGE_S = 600.0
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -60,16 +57,16 @@ async def serve(worker: Worker) -> None:
         return server
 
     server = GrpcServer(create, settings.grace_seconds)
-    orders = worker.take_orders()
+    stop_requested = worker.stop_requested()
     watcher = asyncio.create_task(_report_health(service, health_servicer))
     follower = asyncio.create_task(tls.follow()) if tls is not None else None
     await server.start()
     worker.report_ready()
     watching = asyncio.create_task(server.watch())
-    working = asyncio.create_task(orders.carry_out(lambda: retire(settings)))
-    await asyncio.wait((watching, working), return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop_requested.wait())
+    await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
-    working.cancel()
+    stopping.cancel()
 
     watcher.cancel()
     if follower is not None:
@@ -111,7 +108,7 @@ def create_server(settings: Settings, tls: TlsFiles | None = None) -> grpc.aio.S
     options = (
         *_OPTIONS.items(),
         ("grpc.max_receive_message_length", settings.max_body_bytes * _READ_LIMIT_FACTOR),
-        ("grpc.max_connection_age_ms", int(settings.grpc_connection_seconds * 1000)),
+        ("grpc.max_connection_age_ms", int(MAX_CONNECTION_AGE_S * 1000)),
     )
     server = grpc.aio.server(options=options)
     address = join_host_port(settings.grpc_host, settings.grpc_port)
@@ -120,19 +117,6 @@ def create_server(settings: Settings, tls: TlsFiles | None = None) -> grpc.aio.S
     else:
         server.add_secure_port(address, _create_credentials(tls))
     return server
-
-
-async def retire(settings: Settings) -> None:
-    """Leave new connections to other workers, and wait until every client was asked to connect anew.
-
-    Stopping a gRPC server fails the calls that have come and are not begun yet, and those on their way. A connection
-    that has reached its age loses none: the client makes new calls elsewhere, and those under way are finished.
-    """
-    loop = asyncio.get_running_loop()
-    await close_listeners(settings.grpc_port)
-    deadline = loop.time() + settings.grpc_connection_seconds * AGE_JITTER + LEAVING_MARGIN_S
-    while has_connections(settings.grpc_port) and loop.time() < deadline:
-        await asyncio.sleep(LEAVING_INTERVAL_S)
 
 
 def _create_credentials(tls: TlsFiles) -> grpc.ServerCredentials:

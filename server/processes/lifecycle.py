@@ -1,21 +1,17 @@
 """`seestack-ingest serve`: everything from an empty folder to a running server, and back down again."""
 
 import logging
-import os
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from types import FrameType
 
 from pydantic import SecretStr
 
 from server.observability.metrics_endpoint import MetricsPage
 from server.processes.credentials import ensure_first_key
 from server.processes.database_setup import open_database, prepare_schema
-from server.processes.flag import Flag
 from server.processes.maintenance import Maintenance
+from server.processes.signals import Signals
 from server.processes.sockets import is_loopback, join_host_port, listen, reserve
 from server.processes.spool_drain import SpoolDrain
 from server.processes.supervisor import Supervisor
@@ -26,29 +22,7 @@ from storage.database import connect
 from storage.errors import StorageUnavailableError
 from storage.keys.snapshot import KeySnapshot
 
-_STANDARD_INPUT = 0
-
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Signals:
-    """The first SIGTERM or Ctrl-C asks to stop, the second one to hurry; SIGHUP asks to replace the workers.
-
-    SIGHUP because the terminal was closed asks to stop.
-    """
-
-    stop: Flag
-    hurry: Flag
-    replace: Flag
-    has_terminal: bool
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
-
-    def handle_hangup(self, number: int, frame: FrameType | None) -> None:
-        is_terminal_closed = self.has_terminal and not os.isatty(_STANDARD_INPUT)
-        (self.stop if is_terminal_closed else self.replace).set()
 
 
 def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
@@ -56,10 +30,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
 
     Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
     """
-    signals = _Signals(Flag(), Flag(), Flag(), os.isatty(_STANDARD_INPUT))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signals.handle)
-    signal.signal(signal.SIGHUP, signals.handle_hangup)
+    signals = Signals.install()
     tls = open_tls(settings)
     if tls is not None:
         check_dates(settings, tls.material)
@@ -98,9 +69,10 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         supervisor.start()
         if not signals.stop.is_set():
             announce(effective)
-            supervisor.watch(signals.stop, signals.replace)
+            supervisor.watch(signals.stop, signals.reload)
         _logger.info("stopping: finishing what is in flight, for at most %g s", settings.grace_seconds)
-        supervisor.stop(signals.hurry)
+        supervisor.stop(signals.stop_at_once)
+    signals.ignore_hangup()
     _logger.info("stopped")
 
 

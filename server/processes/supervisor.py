@@ -1,4 +1,4 @@
-"""Starts the worker processes, starts them again when they die, replaces them, and stops them."""
+"""Starts the worker processes, starts them again when they die, and stops them."""
 
 import logging
 import os
@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import Cells, map_cells
-from server.processes.flag import Flag
-from server.processes.rolling_restart import RollingRestart
+from server.processes.signals import Flag
 from server.processes.worker_slot import FIRST_PAUSE_S, Slot
 from server.settings import Settings
 
@@ -49,6 +48,9 @@ class Supervisor:
     ) -> None:
         """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from."""
         self._grace_s = settings.grace_seconds
+        self._reloadable = (
+            "nothing to reload" if settings.tls_cert is None else "TLS files are read again whenever they change"
+        )
         # What gRPC itself logs are mistakes of clients, and that a worker has stopped to listen.
         self._environment = {"GRPC_VERBOSITY": "NONE", **os.environ, **settings.to_environment()}
         self._http_listener = http_listener
@@ -62,14 +64,6 @@ class Supervisor:
         self._slots += [self._create_slot("grpc", grpc_module) for _ in range(settings.grpc_workers)]
         # How often a worker that died was started again, by its kind.
         self.restarts = dict.fromkeys((slot.kind for slot in self._slots), 0)
-        self._rolling_restart = RollingRestart(
-            self._slots,
-            lambda slot: self._create_slot(slot.kind, slot.module, *slot.arguments),
-            self._start,
-            ready_timeout_s=READY_TIMEOUT_S,
-            # A gRPC worker waits for its connections' age before the grace period begins.
-            retire_timeout_s=2 * settings.grpc_connection_seconds + self._grace_s + STOP_MARGIN_S,
-        )
 
     def start(self) -> None:
         """Start all workers and wait until they serve. Raises WorkerStartError when one does not."""
@@ -90,8 +84,8 @@ class Supervisor:
             self._signal(signal.SIGKILL)
             raise
 
-    def watch(self, stop: Flag, replace: Flag) -> None:
-        """Start workers that die again, until `stop` is set; replace all of them whenever `replace` is set."""
+    def watch(self, stop: Flag, reload: Flag) -> None:
+        """Start workers that die again, until `stop` is set; say whenever `reload` is set what that does."""
         while not stop.wait(POLL_INTERVAL_S):
             for slot in self._slots:
                 if slot.process is not None and slot.process.poll() is not None:
@@ -99,21 +93,20 @@ class Supervisor:
                 if slot.process is None and time.monotonic() >= slot.next_start_at:
                     self._start(slot)
                     self.restarts[slot.kind] += 1
-            if replace.is_set():
-                replace.clear()
-                self._rolling_restart.request()
-            self._rolling_restart.advance()
+            if reload.is_set():
+                reload.clear()
+                _logger.info("SIGHUP: %s; other settings need a restart", self._reloadable)
 
     def live_workers(self, kind: str) -> int:
         """Return how many processes of a kind run, "http" or "grpc"."""
         return sum(slot.kind == kind and slot.process is not None for slot in self._slots)
 
-    def stop(self, hurry: Flag) -> None:
-        """Let all workers finish what is in flight; kill those that outlast the grace period or a `hurry`."""
+    def stop(self, at_once: Flag) -> None:
+        """Let all workers finish what is in flight; kill those that outlast the grace period, or `at_once`."""
         self._http_listener.close()
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + self._grace_s + STOP_MARGIN_S
-        while self._running() and time.monotonic() < deadline and not hurry.wait(POLL_INTERVAL_S / 2):
+        while self._running() and time.monotonic() < deadline and not at_once.wait(POLL_INTERVAL_S / 2):
             pass
         for process in self._running():
             _logger.warning("worker %d did not finish in time and is killed", process.pid)
@@ -155,8 +148,7 @@ class Supervisor:
         slot.release()
 
     def _running(self) -> "Sequence[subprocess.Popen[bytes]]":
-        slots = [*self._slots, *self._rolling_restart.processes]
-        return [slot.process for slot in slots if slot.process is not None and slot.is_running]
+        return [slot.process for slot in self._slots if slot.process is not None and slot.is_running]
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._running():

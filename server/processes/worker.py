@@ -7,7 +7,6 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -15,7 +14,6 @@ from typing import Self
 from server.access.token_buckets import Buckets
 from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
-from server.processes.worker_slot import RETIRE
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
@@ -61,9 +59,11 @@ class Worker:
             self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics, buckets=buckets
         )
 
-    def take_orders(self) -> "Orders":
-        """Listen to the supervisor's signals from now on; to be called on the event loop."""
-        return Orders(asyncio.get_running_loop())
+    def stop_requested(self) -> asyncio.Event:
+        """Return an event that SIGTERM sets from now on; to be called on the event loop."""
+        requested = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, requested.set)
+        return requested
 
     def report_ready(self) -> None:
         """Tell the supervisor that requests are served from now on."""
@@ -74,29 +74,6 @@ class Worker:
     def _follow_supervisor(self) -> None:
         os.read(self.lifeline_fd, 1)
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Orders:
-    """What the supervisor's signals ask of a worker: SIGTERM to stop at once, RETIRE to see its clients off first."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._stop = asyncio.Event()
-        self._retire = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(RETIRE, self._retire.set)
-
-    async def carry_out(self, retire: Callable[[], Awaitable[None]]) -> None:
-        """Return when it is time to stop, `retire` having been awaited if that was asked; SIGTERM cuts it short."""
-
-        async def leave() -> None:
-            await self._retire.wait()
-            await retire()
-
-        stopping, leaving = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(leave())
-        await asyncio.wait((stopping, leaving), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not leaving.cancel():
-            leaving.result()
 
 
 def _allow_many_connections() -> None:

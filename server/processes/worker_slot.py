@@ -1,14 +1,11 @@
 """A place for one worker process."""
 
 import os
-import signal
 import subprocess
 from dataclasses import dataclass, field
 
 from server.observability.metrics import clear_gauges, create_cells, map_cells
 
-# Asks a worker whose successor serves to see its clients off, and to stop then.
-RETIRE = signal.SIGUSR1
 FIRST_PAUSE_S = 0.25
 
 
@@ -36,7 +33,3 @@ class Slot:
         clear_gauges(map_cells(self.cells_fd))
         self.process = None
         os.close(self.ready_fd)
-
-    def close(self) -> None:
-        """Have no more processes here; what they counted is kept by those who have mapped it."""
-        os.close(self.cells_fd)

@@ -1,4 +1,4 @@
-"""HTTP over TLS: clients that break off, stay silent or speak something else, and a server that retires."""
+"""HTTP over TLS: clients that break off, stay silent, or speak something else."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from server.processes.tls import open_tls, use_newest
 from server.settings import load_settings
 from tests.certificates import Authority
 from tests.http.in_process import InProcess, count_connections, serve
-from tests.process.polling import refuses_connections, wait_until
+from tests.process.polling import wait_until
 
 TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 0.3
@@ -125,24 +125,3 @@ def test_an_idle_client_that_takes_no_leave_does_not_delay_a_stop(
     began = time.monotonic()
     running.stop(grace_s=60)
     assert time.monotonic() - began < QUICKLY_S
-
-
-def test_a_server_that_retires_answers_once_more_and_closes_what_is_idle(
-    running: InProcess, connect: Callable[[], ssl.SSLSocket], trusting: ssl.SSLContext
-) -> None:
-    used, idle = connect(), connect()
-    assert b"connection: close" not in ask(used).lower()
-    with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as late:
-        wait_until(lambda: count_connections(running) == 3, "the connection is accepted")
-        retiring = running.thread.call(lambda: running.thread.loop.create_task(running.server.retire()))
-        wait_until(lambda: refuses_connections(running.port), "no more connections are taken")
-        answer = ask(used)
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"connection: close" in answer.lower()
-        assert used.recv(1) == b""
-        # Its handshake begins after the server has ceased to accept.
-        with trusting.wrap_socket(late, server_hostname="localhost") as wrapped:
-            assert ask(wrapped).startswith(b"HTTP/1.1 200")
-        running.thread.run(asyncio.wait_for(retiring, TIMEOUT_S))
-    running.stop(grace_s=60)
-    assert idle.recv(1) == b""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.observability.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
-from server.processes.flag import Flag
+from server.processes.signals import Flag
 from server.processes.sockets import listen
 from server.processes.supervisor import Supervisor
 from server.settings import load_settings

@@ -50,7 +50,6 @@ CHANGED: dict[str, Any] = {
     "tls_cert": Path("/somewhere/certificate.pem"),
     "tls_key": Path("/somewhere/key.pem"),
     "grpc_client_ca": Path("/somewhere/clients.pem"),
-    "grpc_connection_seconds": 0.5,
     "contract": Contract.LENIENT,
     "max_body_bytes": 1024,
     "cors_origins": "https://app.example.com, http://localhost:3000",
