@@ -15,7 +15,7 @@ from storage.errors import SpoolError
 from storage.spool.spool import Spool, SpooledBatch
 from storage.writing.claims import find_bodies
 from storage.writing.copier import Copier
-from storage.writing.row_encoding import COPY_WITH_CLAIMS, claims_data, copy_data, first_row
+from storage.writing.row_encoding import FORM, claims_data, copy_data, first_row, with_claims
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -46,7 +46,8 @@ class Drainer:
         self._url = url
         self._name = name
         self._is_stuck = False  # whether the spool itself failed, which is told once
-        self._copier = Copier(url, name=name, statement=COPY_WITH_CLAIMS)
+        self._form = FORM
+        self._copier = self._create_copier()
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,12 +76,12 @@ class Drainer:
 
     async def _without_stored(self, lot: Sequence[SpooledBatch]) -> list[SpooledBatch]:
         """Return the batches that Postgres does not have, and remove the others. Raises psycopg.Error."""
-        doubtful = [batch for batch in lot if batch.in_doubt]
+        doubtful = [batch for batch in lot if batch.backend_pid]
         if not doubtful:
             return list(lot)
         connection = await connect_async(self._url, name=self._name)
         try:
-            for backend_pid in {batch.in_doubt for batch in doubtful}:
+            for backend_pid in {batch.backend_pid for batch in doubtful}:
                 with cut_off_after(connection, ANSWER_TIMEOUT_S):
                     answer = await (await connection.execute(_END_BACKEND, (backend_pid,))).fetchone()
                 if answer is None or not answer[0]:
@@ -136,8 +137,15 @@ class Drainer:
             self._spool.refuse(lot[0], reason)
         return True
 
+    def _create_copier(self) -> Copier:
+        return Copier(self._url, name=self._name, statement=with_claims(self._form))
+
     async def _copy(self, lot: Sequence[SpooledBatch]) -> psycopg.Error | None:
         ended: asyncio.Future[psycopg.Error | None] = asyncio.get_running_loop().create_future()
+        if lot[0].batch.form != self._form:
+            self._copier.close()
+            self._form = lot[0].batch.form
+            self._copier = self._create_copier()
 
         def fill() -> None:
             try:

@@ -11,90 +11,71 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from storage.errors import SpoolError, SpoolFullError
+from storage.spool import schema
 from storage.spool.disk_reserve import DiskReserve
 from storage.writing.claims import Claim
 from storage.writing.row_encoding import EncodedBatch
+from storage.writing.row_form import RowForm
 
 FILE = "spool.sqlite3"
 RESERVE_FILE = "spool.reserve"
 RESERVE_BYTES = 2**23  # more than it takes to remove a lot of batches
 BUSY_TIMEOUT_S = 10.0
-VERSION = 1
 
-_SETTINGS = """
-PRAGMA auto_vacuum = INCREMENTAL;
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-"""
-# `doubts` has the process ids of backends that may have committed batches: beside the batches, since changing a row
-# writes all of it. `refused` holds what Postgres would not take although its sender was told that it is safe.
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS batches (
-    position   INTEGER PRIMARY KEY AUTOINCREMENT,
-    spooled_at REAL NOT NULL,
-    row_count  INTEGER NOT NULL,
-    data       BLOB NOT NULL,
-    claim      BLOB UNIQUE,
-    claim_body BLOB
-);
-CREATE TABLE IF NOT EXISTS doubts (position INTEGER PRIMARY KEY, backend_pid INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS refused (
-    position   INTEGER PRIMARY KEY,
-    refused_at REAL NOT NULL,
-    reason     TEXT NOT NULL,
-    row_count  INTEGER NOT NULL,
-    data       BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS totals (batches INTEGER NOT NULL, row_count INTEGER NOT NULL, bytes INTEGER NOT NULL);
-INSERT INTO totals SELECT 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
-CREATE TRIGGER IF NOT EXISTS count_in AFTER INSERT ON batches BEGIN
-    UPDATE totals SET batches = batches + 1, row_count = row_count + new.row_count, bytes = bytes + length(new.data);
-END;
-CREATE TRIGGER IF NOT EXISTS count_out AFTER DELETE ON batches BEGIN
-    UPDATE totals SET batches = batches - 1, row_count = row_count - old.row_count, bytes = bytes - length(old.data);
-    DELETE FROM doubts WHERE position = old.position;
-END;
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
 # A few at a time, since they are written elsewhere first. Only a script is stepped to its end when there are no rows.
 _FREE_PAGES = "PRAGMA incremental_vacuum(1000); PRAGMA wal_checkpoint(TRUNCATE);"
-_APPEND = "INSERT INTO batches (spooled_at, row_count, data, claim, claim_body) VALUES (?, ?, ?, ?, ?)"
-_CLAIM_BODY = "SELECT claim_body FROM batches WHERE claim = ?"
-_SIZES = "SELECT position, length(data) FROM batches ORDER BY position LIMIT ?"
-_BATCHES = """
-SELECT position, coalesce(backend_pid, 0), row_count, data, claim, claim_body
-  FROM batches LEFT JOIN doubts USING (position) WHERE position <= ? ORDER BY position
+_ADD_FORM = "INSERT OR IGNORE INTO forms (definition) VALUES (?)"
+_APPEND = """
+INSERT INTO batches (spooled_at, row_count, data, claim, claim_body, form)
+VALUES (?, ?, ?, ?, ?, (SELECT id FROM forms WHERE definition = ?))
 """
-_MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid) VALUES (?, ?)"
+_CLAIM_BODY = "SELECT claim_body FROM batches WHERE claim = ?"
+_SIZES = "SELECT position, length(data), form FROM batches ORDER BY position LIMIT ?"
+_BATCHES = """
+SELECT position, coalesce(backend_pid, 0), coalesce(transaction_id, 0), definition, row_count, data, claim, claim_body
+  FROM batches JOIN forms ON forms.id = form LEFT JOIN doubts USING (position) WHERE position <= ? ORDER BY position
+"""
+_MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid, transaction_id) VALUES (?, ?, 0)"
 _REMOVE = "DELETE FROM batches WHERE position = ?"
-_REFUSE = "INSERT INTO refused SELECT position, ?, ?, row_count, data FROM batches WHERE position = ?"
+_NOTE_PROGRESS = "UPDATE totals SET drained_at = ?"
+_REFUSE = """
+INSERT INTO refused (position, refused_at, reason, row_count, data, spooled_at, claim, claim_body, form)
+SELECT position, ?, ?, row_count, data, spooled_at, claim, claim_body, form FROM batches WHERE position = ?
+"""
 _STATUS = """
 SELECT batches, row_count, bytes, (SELECT spooled_at FROM batches ORDER BY position LIMIT 1),
-       (SELECT count(*) FROM refused) FROM totals
+       (SELECT count(*) FROM refused), drained_at FROM totals
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledBatch:
-    """A batch in the spool. `in_doubt` is the process id of the backend that may have stored it, 0 for none."""
+    """A batch in the spool, and what may have stored it already, 0 for nothing.
+
+    That is a transaction; servers whose spool had version 1 noted the process id of the backend only.
+    """
 
     position: int
-    in_doubt: int
+    backend_pid: int
+    transaction_id: int
     batch: EncodedBatch
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
-    """What is in the spool; `oldest_age_s` is 0 when nothing is. `refused` batches need a person to look at them."""
+    """What is in the spool. `refused` batches need a person to look at them. Ages are 0 when no batch waits.
+
+    `stalled_s` is for how long batches have waited without any of them being stored or refused.
+    """
 
     batches: int
     rows: int
     size_bytes: int
     oldest_age_s: float
+    stalled_s: float
     refused: int
     is_full: bool
 
@@ -115,14 +96,9 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
             self._path.chmod(0o600)
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise SpoolError(f"{self._path} was written by a newer version")
-            self._connection.executescript(_SETTINGS)
-            if version < VERSION:
-                self._connection.executescript(_SCHEMA)
+            schema.prepare(self._connection)
             self._reader = self._connect()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, SpoolError) as error:
             raise SpoolError(f"the spool {self._path} cannot be used: {error}") from error
 
     def append(self, batches: Sequence[EncodedBatch], *, in_doubt: int = 0) -> list[int]:
@@ -138,21 +114,25 @@ class Spool:
             (used,) = connection.execute("SELECT bytes FROM totals").fetchone()
             if used + sum(len(batch.data) for batch in batches) > self._max_bytes:
                 raise SpoolFullError(f"the spool {self._path} is full")
+            connection.executemany(_ADD_FORM, {(batch.form.definition,) for batch in batches})
             return [position for position, batch in enumerate(batches) if not _append(connection, batch, in_doubt, now)]
 
     def oldest(self, max_bytes: int) -> list[SpooledBatch]:
-        """Return the batches that have been here longest, up to `max_bytes` of them, at least one if there is any."""
-        last, size = 0, 0
-        for position, length in self._connection.execute(_SIZES, (self.LOT_BATCHES,)).fetchall():
-            size += length
-            if last and size > max_bytes:
-                break
-            last = position
-        rows = self._connection.execute(_BATCHES, (last,)).fetchall()
-        return [
-            SpooledBatch(position, in_doubt, EncodedBatch(count, data, Claim(*claim) if claim[0] else None))
-            for position, in_doubt, count, data, *claim in rows
-        ]
+        """Return the batches that have been here longest, up to `max_bytes` of them, at least one if there is any.
+
+        All are of one form, so that one COPY takes them. Raises SpoolError.
+        """
+        try:
+            last, size, form = 0, 0, 0
+            for position, length, its_form in self._connection.execute(_SIZES, (self.LOT_BATCHES,)).fetchall():
+                size += length
+                if last and (size > max_bytes or its_form != form):
+                    break
+                last, form = position, its_form
+            rows = self._connection.execute(_BATCHES, (last,)).fetchall()
+        except sqlite3.Error as error:
+            raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
+        return [_batch_of(row) for row in rows]
 
     def mark(self, batches: Iterable[SpooledBatch], backend_pid: int) -> None:
         """Note durably that a backend may store these batches from now on."""
@@ -162,13 +142,21 @@ class Spool:
     def remove(self, batches: Iterable[SpooledBatch]) -> None:
         """Forget batches, which Postgres has."""
         positions = [(batch.position,) for batch in batches]
-        self._write_anyway(lambda connection: connection.executemany(_REMOVE, positions))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(_REMOVE, positions)
+            if positions:
+                connection.execute(_NOTE_PROGRESS, (time.time(),))
+
+        self._write_anyway(write)
 
     def refuse(self, batch: SpooledBatch, reason: str) -> None:
         """Put a batch that Postgres refused aside."""
         with self._transaction() as connection:
-            connection.execute(_REFUSE, (time.time(), reason, batch.position))
+            now = time.time()
+            connection.execute(_REFUSE, (now, reason, batch.position))
             connection.execute(_REMOVE, (batch.position,))
+            connection.execute(_NOTE_PROGRESS, (now,))
 
     def shrink(self) -> None:
         """Give the disk back what is not used any more."""
@@ -183,12 +171,13 @@ class Spool:
     def status(self) -> SpoolStatus:
         """Return what is in the spool. Raises SpoolError."""
         try:
-            batches, rows, size, oldest, refused = self._reader.execute(_STATUS).fetchone()
+            batches, rows, size, oldest, refused, drained_at = self._reader.execute(_STATUS).fetchone()
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
-        age_s = max(0.0, time.time() - oldest) if oldest else 0.0
+        now = time.time()
+        age_s, stalled_s = (max(0.0, now - oldest), max(0.0, now - max(oldest, drained_at))) if oldest else (0.0, 0.0)
         is_full = size + self.ROOM_BYTES > self._max_bytes or not self._reserve.is_kept()
-        return SpoolStatus(batches, rows, size, age_s, refused, is_full)
+        return SpoolStatus(batches, rows, size, age_s, stalled_s, refused, is_full)
 
     def close(self) -> None:
         """Close the file."""
@@ -231,7 +220,15 @@ def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, 
         found = connection.execute(_CLAIM_BODY, (batch.claim.id,)).fetchone()
         if found is not None:
             return bool(found[0] == batch.claim.body)
-    position = connection.execute(_APPEND, (now, batch.rows, batch.data, *(batch.claim or (None, None)))).lastrowid
+    values = (now, batch.rows, batch.data, *(batch.claim or (None, None)), batch.form.definition)
+    position = connection.execute(_APPEND, values).lastrowid
     if in_doubt:
         connection.execute(_MARK, (position, in_doubt))
     return True
+
+
+def _batch_of(row: tuple[Any, ...]) -> SpooledBatch:
+    """Return a row of _BATCHES."""
+    position, backend_pid, transaction_id, definition, rows, data, *claim = row
+    batch = EncodedBatch(rows, data, Claim(*claim) if claim[0] else None, RowForm.parse(definition))
+    return SpooledBatch(position, backend_pid, transaction_id, batch)

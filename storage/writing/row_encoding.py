@@ -15,14 +15,26 @@ from typing import NamedTuple
 from uuid import UUID
 
 from storage.writing.claims import COPY_CLAIMS, Claim, encode_claims
+from storage.writing.row_form import RowForm
+
+
+def with_claims(form: RowForm) -> str:
+    """Return the statement that takes rows of a form, and then their claims."""
+    return f"{form.copy_statement}; {COPY_CLAIMS}"
+
 
 # The order in which _encode_rows writes the fields.
-COPY = """
-COPY http_requests (received_at, project_id, id, "timestamp", duration_ms, request_size, response_size, status_code,
-                    direction, method, host, path, trace_id, user_id, error_fingerprint)
-FROM STDIN (FORMAT BINARY)
-"""
-COPY_WITH_CLAIMS = f"{COPY}; {COPY_CLAIMS}"
+FORM = RowForm(
+    "http_requests",
+    (
+        ("received_at", "timestamptz"), ("project_id", "uuid"), ("id", "uuid"), ("timestamp", "timestamptz"),
+        ("duration_ms", "bigint"), ("request_size", "bigint"), ("response_size", "bigint"), ("status_code", "smallint"),
+        ("direction", "request_direction"), ("method", "text"), ("host", "text"), ("path", "text"),
+        ("trace_id", "text"), ("user_id", "text"), ("error_fingerprint", "text"),
+    ),
+)  # fmt: skip
+COPY = FORM.copy_statement
+COPY_WITH_CLAIMS = with_claims(FORM)
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
@@ -69,12 +81,13 @@ class HttpRequestColumns(NamedTuple):
 class EncodedBatch(NamedTuple):
     """A batch ready to be copied: `data` is its rows in binary COPY form, without header and trailer.
 
-    With a claim, it is not stored when its idempotency key is.
+    With a claim, it is not stored when its idempotency key is. `form` says which columns the rows have.
     """
 
     rows: int
     data: bytes
     claim: Claim | None = None
+    form: RowForm = FORM
 
 
 class RowLocation(NamedTuple):

@@ -76,7 +76,7 @@ def test_what_is_in_it_outlives_its_process(tmp_path: Path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     (spooled,) = open_spool(tmp_path).oldest(SPACIOUS)
-    assert (spooled.batch.rows, spooled.in_doubt) == (2, 4711)
+    assert (spooled.batch.rows, spooled.backend_pid) == (2, 4711)
 
 
 def test_a_full_spool_takes_nothing_more_until_there_is_room(tmp_path: Path) -> None:
@@ -163,14 +163,6 @@ def test_it_gives_the_disk_back(spool: Spool, tmp_path: Path) -> None:
     spool.remove(spool.oldest(SPACIOUS))
     spool.shrink()
     assert sum(path.stat().st_size for path in tmp_path.glob(f"{FILE}*")) < 2**18
-
-
-def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    open_spool(tmp_path).close()
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(SpoolError, match="newer version"):
-        open_spool(tmp_path)
 
 
 def test_a_file_that_is_no_spool_is_refused(tmp_path: Path) -> None:
