@@ -13,10 +13,11 @@ from psycopg.errors import ConnectionTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from storage.errors import StorageUnavailableError
+from storage.errors import StorageUnavailableError, UnsupportedDatabaseError
 
 Result = TypeVar("Result")
 
+MIN_POSTGRES_MAJOR = 15
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5.0
 UNREADABLE_URL = "cannot connect to the database: its URL cannot be read; special characters must be percent-encoded"
@@ -48,7 +49,8 @@ SELECT NOT pg_is_in_recovery()
 def connect(url: str) -> Iterator[psycopg.Connection]:
     """Open one autocommit connection to `url` (a libpq URL) and close it at the end.
 
-    Raises StorageUnavailableError when the server cannot be reached or refuses the connection.
+    Raises StorageUnavailableError when the server cannot be reached or refuses the connection, and
+    UnsupportedDatabaseError when it is too old.
     """
     try:
         connection = psycopg.connect(url, autocommit=True, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
@@ -58,6 +60,7 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
     except psycopg.Error as error:
         raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
     with connection:
+        _check_version(connection)
         connection.execute(SESSION_SETTINGS)
         yield connection
 
@@ -169,6 +172,13 @@ async def check_ready(pool: AsyncConnectionPool, timeout_s: float = 2.0) -> None
         raise StorageUnavailableError(_first_line(error)) from error
     if row is None or not row[0]:
         raise StorageUnavailableError("the database is read-only for this server")
+
+
+def _check_version(connection: psycopg.Connection) -> None:
+    version = connection.info.server_version
+    if version < MIN_POSTGRES_MAJOR * 10_000:
+        found = f"{version // 10_000}.{version % 10_000}"
+        raise UnsupportedDatabaseError(f"this is Postgres {found}; {MIN_POSTGRES_MAJOR} or newer is needed")
 
 
 def _server_settings(name: str) -> dict[str, Any]:

@@ -29,8 +29,12 @@ class IdempotencyKeyReusedError(StorageError):
     """The batch's idempotency key belongs to another batch; nothing of this one is stored."""
 
 
+class UnsupportedDatabaseError(StorageError):
+    """The database is of a kind or version that this program cannot work with."""
+
+
 class SchemaError(StorageError):
-    """The database holds a schema that this version cannot bring up to date."""
+    """The database's schema, or what this role may do with it, is not what is needed."""
 
 
 class EmbeddedServerError(StorageError):

@@ -13,8 +13,8 @@ from storage.migrations import ADVISORY_LOCK
 
 DAYS_BACK = 7
 DAYS_AHEAD = 7
-# Attaching waits for the rows in flight to the default partition; nobody may queue behind it for longer.
-LOCK_TIMEOUT = "2s"
+# Attaching waits for the rows in flight to the default partition; whoever uses that one queues behind it for no longer.
+LOCK_TIMEOUT = "200ms"
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
@@ -45,22 +45,30 @@ def partition_name(day: date) -> str:
     return f"http_requests_{day:%Y%m%d}"
 
 
-def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
-    """Make the partitions from DAYS_BACK before to DAYS_AHEAD after `today` that are missing; return their names.
+def days_due(connection: psycopg.Connection, today: date) -> list[date]:
+    """Return the days from DAYS_BACK before to DAYS_AHEAD after `today` (a UTC day) that have no partition yet.
 
-    Safe when several servers call it at once. Each day is a transaction of its own, so that locks are short.
-    Raises psycopg.errors.LockNotAvailable when long transactions hold the default partition; call it again later.
+    Days before the schema was made never get one.
     """
     row = connection.execute(_FIRST_DAY).fetchone()
     first_day = row[0].astimezone(UTC).date() if row else today
+    existing = {name for (name,) in connection.execute(_EXISTING)}
     days = (today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1))
-    return [partition_name(day) for day in days if day >= first_day and _ensure_partition(connection, day)]
+    return [day for day in days if day >= first_day and partition_name(day) not in existing]
 
 
-def _ensure_partition(connection: psycopg.Connection, day: date) -> bool:
+def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
+    """Make the partitions that are due, and return their names.
+
+    Safe when several servers call it at once. Each day is a transaction of its own, so that locks are short; when no
+    day is due, there are none. Raises psycopg.errors.LockNotAvailable when transactions of others, a backup's for
+    example, hold the default partition, and psycopg.errors.InsufficientPrivilege when the role does not own the table.
+    """
+    return [partition_name(day) for day in days_due(connection, today) if _make_partition(connection, day)]
+
+
+def _make_partition(connection: psycopg.Connection, day: date) -> bool:
     name = partition_name(day)
-    if _exists(connection, name):
-        return False
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     bounds = {
         "day": sql.Identifier(name),
@@ -69,7 +77,7 @@ def _ensure_partition(connection: psycopg.Connection, day: date) -> bool:
     }
     with connection.transaction():
         connection.execute(_LOCK, (ADVISORY_LOCK,))
-        if _exists(connection, name):
+        if (name,) in connection.execute(_EXISTING).fetchall():
             return False
         connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
         connection.execute(sql.SQL(_CREATE).format(**bounds))
@@ -77,7 +85,3 @@ def _ensure_partition(connection: psycopg.Connection, day: date) -> bool:
         connection.execute(sql.SQL(_MOVE).format(**bounds))
         connection.execute(sql.SQL(_ATTACH).format(**bounds))
     return True
-
-
-def _exists(connection: psycopg.Connection, name: str) -> bool:
-    return (name,) in connection.execute(_EXISTING).fetchall()

@@ -8,7 +8,7 @@ import click
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.database_setup import connect_migrated
+from server.processes.database_setup import connect_current
 from server.settings import Settings
 from storage.keys.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
 from storage.keys.limits import KeyLimits
@@ -43,7 +43,7 @@ def create(
     """Create a key and show it, once. It is without limits but for those that are given."""
     lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
     limits = to_limits(**rates)
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime, limits)
     _show_raw_key(key, raw_key, as_json=as_json)
 
@@ -55,7 +55,7 @@ def create(
 @explains_errors
 def list_(settings: Settings, project: str | None, *, as_json: bool) -> None:
     """List keys, revoked and expired ones too."""
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         project_id = find_project(connection, project).id if project is not None else None
         rows = [_as_dict(key) for key in list_keys(connection, project_id)]
     if as_json:
@@ -71,7 +71,7 @@ def list_(settings: Settings, project: str | None, *, as_json: bool) -> None:
 @explains_errors
 def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
     """Make KEY invalid for good."""
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         revoked = revoke_key(connection, find_key(connection, key))
     if as_json:
         print_json(_as_dict(revoked))
@@ -92,7 +92,7 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
     is_any_named = new != KeyLimits()
     if off == is_any_named:
         raise click.UsageError("give --requests-per-second, --rows-per-second or both; or --off alone")
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         found = find_key(connection, key)
         old = KeyLimits() if off else found.limits
         limited = set_limits(connection, found, KeyLimits(new.requests or old.requests, new.rows or old.rows))
@@ -117,7 +117,7 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
 @explains_errors
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
     """Create a successor of KEY, with the same limits, and let KEY expire."""
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         new_key, raw_key = rotate_key(connection, find_key(connection, key), timedelta(hours=overlap_hours))
     _show_raw_key(new_key, raw_key, as_json=as_json)
 

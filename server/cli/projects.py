@@ -4,7 +4,7 @@ import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.database_setup import connect_migrated
+from server.processes.database_setup import connect_current
 from server.settings import Settings
 from storage.keys.projects import Project, create_project, list_projects
 
@@ -23,7 +23,7 @@ def create(settings: Settings, name: str, *, as_json: bool) -> None:
     """Create a project called NAME."""
     if not name.strip():
         raise click.BadParameter("must not be blank", param_hint="NAME")
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         project = create_project(connection, name)
     if as_json:
         print_json(_as_dict(project))
@@ -37,7 +37,7 @@ def create(settings: Settings, name: str, *, as_json: bool) -> None:
 @explains_errors
 def list_(settings: Settings, *, as_json: bool) -> None:
     """List all projects."""
-    with connect_migrated(settings) as connection:
+    with connect_current(settings) as connection:
         rows = [_as_dict(project) for project in list_projects(connection)]
     if as_json:
         print_json(rows)

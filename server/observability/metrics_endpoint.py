@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
+from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.spool_drain import open_spool
 from server.processes.supervisor import Supervisor
 from server.settings import Settings
@@ -31,11 +32,13 @@ _logger = logging.getLogger(__name__)
 class MetricsPage:
     """A thread of the supervisor that answers on a listening socket until it is stopped."""
 
-    def __init__(self, listener: socket.socket, settings: Settings, supervisor: Supervisor) -> None:
+    def __init__(
+        self, listener: socket.socket, settings: Settings, supervisor: Supervisor, partitions: PartitionUpkeep
+    ) -> None:
         """Raises SpoolError."""
         registry = CollectorRegistry()
         self._spool = open_spool(settings)
-        registry.register(_MetricsCollector(supervisor, self._spool))
+        registry.register(_MetricsCollector(supervisor, partitions, self._spool))
         self._server = _Server(listener, registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -51,8 +54,9 @@ class MetricsPage:
 class _MetricsCollector(Collector):
     """Gathers all metrics anew at each scrape."""
 
-    def __init__(self, supervisor: Supervisor, spool: Spool | None) -> None:
+    def __init__(self, supervisor: Supervisor, partitions: PartitionUpkeep, spool: Spool | None) -> None:
         self._supervisor = supervisor
+        self._partitions = partitions
         self._spool = spool
         self._one_at_a_time = threading.Lock()  # uses the spool
         self._started_at = time.time()
@@ -67,6 +71,7 @@ class _MetricsCollector(Collector):
         for family in FAMILIES:
             yield _metric_of(family, totals)
         yield from self._about_spool()
+        yield _gauge("missing_partitions", "Days near today whose partition is not made yet.", self._partitions.missing)
         restarts = CounterMetricFamily(
             f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
         )

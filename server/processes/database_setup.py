@@ -9,8 +9,10 @@ import psycopg
 from server.settings import Settings
 from storage.database import connect
 from storage.embedded.server import EmbeddedServer
-from storage.migrations import migrate
+from storage.errors import SchemaError
+from storage.migrations import migrate, require_current
 from storage.partitions import ensure_partitions
+from storage.privileges import missing_grants
 
 
 @contextmanager
@@ -27,14 +29,34 @@ def open_database(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | No
 
 
 @contextmanager
-def connect_migrated(settings: Settings) -> Iterator[psycopg.Connection]:
-    """Yield a connection to the database of `settings`, with its schema brought up to date."""
+def connect_current(settings: Settings) -> Iterator[psycopg.Connection]:
+    """Yield a connection to the database of `settings`, for a command that takes its schema as it is.
+
+    Raises StorageError, among others a SchemaError when `migrate` must be run first.
+    """
     with open_database(settings) as (url, _), connect(url) as connection:
-        prepare_schema(connection)
+        require_current(connection)
         yield connection
 
 
 def prepare_schema(connection: psycopg.Connection) -> list[str]:
-    """Apply the missing migrations, make the missing partitions, and return the names of both."""
+    """Apply the missing migrations, make the missing partitions, and return the names of both.
+
+    Raises SchemaError when the role may not do so, or transactions of others hold a table for long.
+    """
     applied = [f"{migration.version:04d}_{migration.name}" for migration in migrate(connection)]
-    return applied + ensure_partitions(connection, datetime.now(UTC).date())
+    try:
+        return applied + ensure_partitions(connection, datetime.now(UTC).date())
+    except psycopg.errors.LockNotAvailable as error:
+        raise SchemaError(
+            "the migrations are applied, but a partition has to wait for a transaction of others, perhaps a backup: "
+            "run this again once it has ended"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SchemaError(f"role {connection.info.user} may not make partitions: run this as the owner") from error
+
+
+def require_grants(connection: psycopg.Connection) -> None:
+    """Raise SchemaError when the role lacks a privilege that serving needs; the schema must be up to date."""
+    if missing := missing_grants(connection):
+        raise SchemaError(f"role {connection.info.user} lacks privileges: {'; '.join(map(str, missing))}")

@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from server.observability.metrics_endpoint import MetricsPage
 from server.processes.credentials import ensure_first_key
-from server.processes.database_setup import open_database, prepare_schema
+from server.processes.database_setup import open_database, require_grants
 from server.processes.maintenance import Maintenance
+from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
 from server.processes.sockets import is_loopback, join_host_port, listen, reserve
 from server.processes.spool_drain import SpoolDrain
@@ -21,6 +22,7 @@ from server.settings import Settings, Spooling, describe_setting
 from storage.database import connect
 from storage.errors import StorageUnavailableError
 from storage.keys.snapshot import KeySnapshot
+from storage.migrations import migrate
 
 _logger = logging.getLogger(__name__)
 
@@ -40,9 +42,12 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         metrics_listener = stack.enter_context(closing(listen(settings.metrics_host, settings.metrics_port)))
         database_url, embedded = stack.enter_context(open_database(settings))
         key_snapshot = KeySnapshot(settings.data_dir) if settings.spool is Spooling.ON else None
+        partitions = PartitionUpkeep()
         try:
             with connect(database_url) as connection:
-                prepare_schema(connection)
+                migrate(connection)
+                require_grants(connection)
+                partitions.make(connection)
                 if embedded is not None:
                     ensure_first_key(connection, settings.data_dir)
         except StorageUnavailableError as error:
@@ -57,7 +62,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
                 "metrics_port": metrics_listener.getsockname()[1],
             }
         )
-        maintenance = Maintenance(database_url, embedded, key_snapshot)
+        maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
         stack.callback(SpoolDrain(settings, database_url).stop)
         if tls is not None:
@@ -65,7 +70,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
-        stack.callback(MetricsPage(metrics_listener, effective, supervisor).stop)
+        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions).stop)
         supervisor.start()
         if not signals.stop.is_set():
             announce(effective)

@@ -1,6 +1,6 @@
 """What a server does beside serving.
 
-The schema and its partitions for the days to come, idempotency keys that are old enough to be forgotten, the embedded
+The schema, its partitions for the days to come, idempotency keys that are old enough to be forgotten, the embedded
 database's health, and a copy of the API keys on disk.
 """
 
@@ -10,12 +10,13 @@ import time
 
 import psycopg
 
-from server.processes.database_setup import prepare_schema
+from server.processes.partition_upkeep import PartitionUpkeep
 from storage.database import connect
 from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageError
 from storage.keys.api_keys import valid_keys
 from storage.keys.snapshot import KeySnapshot
+from storage.migrations import migrate
 from storage.writing.claims import forget_claims
 
 INTERVAL_S = 2.0
@@ -31,10 +32,17 @@ _logger = logging.getLogger(__name__)
 class Maintenance:
     """A thread of the supervisor that keeps the database in order until it is stopped."""
 
-    def __init__(self, database_url: str, embedded: EmbeddedServer | None, key_snapshot: KeySnapshot | None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        embedded: EmbeddedServer | None,
+        partitions: PartitionUpkeep,
+        key_snapshot: KeySnapshot | None,
+    ) -> None:
         """Look after the database from now on, and keep `key_snapshot` like it, if given."""
         self._url = database_url
         self._embedded = embedded
+        self._partitions = partitions
         self._known_keys = key_snapshot
         self._next_schema_at = 0.0
         self._next_keys_at = 0.0
@@ -53,21 +61,21 @@ class Maintenance:
                 if self._embedded is not None and self._embedded.ensure_running():
                     _logger.warning("the embedded Postgres was gone and is started again")
                 if time.monotonic() >= self._next_schema_at:
-                    self._prepare_schema()
+                    self._keep_schema()
                 if self._known_keys is not None and time.monotonic() >= self._next_keys_at:
                     self._copy_keys(self._known_keys)
             except (StorageError, psycopg.Error, OSError) as error:
                 _logger.warning("maintenance failed and is tried again: %s", error)
             self._stopped.wait(INTERVAL_S)
 
-    def _prepare_schema(self) -> None:
+    def _keep_schema(self) -> None:
         self._next_schema_at = time.monotonic() + RETRY_INTERVAL_S
         with connect(self._url) as connection:
-            made = prepare_schema(connection)
+            migrate(connection)  # what could not be done at the start, because the database was away
+            is_complete = self._partitions.make(connection)
             forget_claims(connection)
-        if made:
-            _logger.info("made %s", ", ".join(made))
-        self._next_schema_at = time.monotonic() + SCHEMA_INTERVAL_S
+        if is_complete:
+            self._next_schema_at = time.monotonic() + SCHEMA_INTERVAL_S
 
     def _copy_keys(self, key_snapshot: KeySnapshot) -> None:
         self._next_keys_at = time.monotonic() + KEY_INTERVAL_S

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+_HAS_HISTORY = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _APPLIED = "SELECT version, sha256 FROM schema_migrations"
 _RECORD = "INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, %s, %s)"
 
@@ -59,33 +60,71 @@ def all_migrations() -> list[Migration]:
     return sorted(_read_files(), key=lambda migration: migration.version)
 
 
+def missing_migrations(connection: psycopg.Connection) -> list[Migration]:
+    """Return what this version ships and the database does not have, oldest first. Nothing is locked or changed.
+
+    Raises SchemaError when an applied file's text differs from the shipped one, or the history may not be read.
+    """
+    try:
+        has_history = connection.execute(_HAS_HISTORY).fetchone() == (True,)
+        applied: dict[int, str] = dict(connection.execute(_APPLIED).fetchall()) if has_history else {}
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SchemaError(
+            f"role {connection.info.user} may not read the schema's history: GRANT SELECT ON schema_migrations"
+        ) from error
+    return [migration for migration in all_migrations() if _is_missing(migration, applied)]
+
+
+def require_current(connection: psycopg.Connection) -> None:
+    """Raise SchemaError when the database lacks a migration of this version."""
+    if missing_migrations(connection):
+        raise SchemaError("the database's schema is not up to date: run `seestack-ingest migrate` first")
+
+
 def migrate(connection: psycopg.Connection) -> list[Migration]:
     """Apply what is missing, all of it or nothing, and return what was applied.
 
     A database that is ahead of this version is left alone: an older server keeps running beside a newer one.
-    Raises SchemaError when an applied file's text differs from the shipped one, and when transactions of others do not
-    let go of a table within about a minute.
+    When nothing is missing, nothing is locked, and the right to read the history suffices.
+    Raises SchemaError when an applied file's text differs from the shipped one, when the role may not change the
+    schema, and when transactions of others do not let go of a table within about a minute.
     """
+    if not missing_migrations(connection):
+        return []
     for _ in range(ATTEMPTS):
         try:
-            return _migrate(connection)
+            return _apply_missing(connection)
         except psycopg.errors.LockNotAvailable:
             _logger.warning("a long transaction holds a table that is to be changed; trying again")
             time.sleep(PAUSE_S)
     raise SchemaError("the schema could not be brought up to date: long transactions hold its tables; try again later")
 
 
-def _migrate(connection: psycopg.Connection) -> list[Migration]:
-    with connection.transaction():
-        connection.execute(_LOCK, (ADVISORY_LOCK,))
-        connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
-        connection.execute(_CREATE_HISTORY)
-        applied: dict[int, str] = dict(connection.execute(_APPLIED).fetchall())
-        missing = [migration for migration in all_migrations() if _is_missing(migration, applied)]
-        for migration in missing:
-            connection.execute(migration.sql.encode())
-            connection.execute(_RECORD, (migration.version, migration.name, migration.sha256))
-    return missing
+def rehearse(connection: psycopg.Connection) -> None:
+    """Apply what is missing and undo it. Raises SchemaError when the role may not change the schema.
+
+    Tables that are in use would be locked meanwhile: this is for a database without any.
+    """
+    with connection.transaction(force_rollback=True):
+        _apply_missing(connection)
+
+
+def _apply_missing(connection: psycopg.Connection) -> list[Migration]:
+    try:
+        with connection.transaction():
+            connection.execute(_LOCK, (ADVISORY_LOCK,))
+            connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
+            connection.execute(_CREATE_HISTORY)
+            missing = missing_migrations(connection)
+            for migration in missing:
+                connection.execute(migration.sql.encode())
+                connection.execute(_RECORD, (migration.version, migration.name, migration.sha256))
+        return missing
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName) as error:
+        raise SchemaError(
+            f"role {connection.info.user} may not bring the schema up to date ({error.diag.message_primary}): run "
+            "`seestack-ingest migrate` as the owner of its tables, or in a new database GRANT CREATE ON SCHEMA public"
+        ) from error
 
 
 def _is_missing(migration: Migration, applied: dict[int, str]) -> bool:

@@ -17,6 +17,7 @@ PROJECT = "shop"
 def shop_url(create_database: Callable[[], str]) -> str:
     """A database with a project."""
     database_url = create_database()
+    run_command("migrate", database_url=database_url)
     run_command("projects", "create", PROJECT, database_url=database_url)
     return database_url
 

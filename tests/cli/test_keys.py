@@ -18,6 +18,7 @@ PROJECT = "shop"
 def shop_url(create_database: Callable[[], str]) -> str:
     """A database with a project and no keys but those that tests make."""
     database_url = create_database()
+    run_command("migrate", database_url=database_url)
     run_command("projects", "create", PROJECT, database_url=database_url)
     return database_url
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
+import storage.partitions
 from storage.database import connect
 from storage.partitions import ensure_partitions, partition_name
 from tests.storage.rows import count_rows, encoded, microseconds, rows_by_id, table_of
@@ -48,9 +49,12 @@ def lock_ahead(url: str) -> None:
 
 
 @pytest.fixture
-def gate(connection: psycopg.Connection, migrated_url: str) -> Iterator[psycopg.Connection]:
+def gate(
+    connection: psycopg.Connection, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[psycopg.Connection]:
     """A connection that keeps the gate closed until its transaction ends."""
     connection.execute(_ADD_GATE.encode())
+    monkeypatch.setattr(storage.partitions, "LOCK_TIMEOUT", "25s")
     with psycopg.connect(migrated_url) as gate:
         gate.execute("SELECT pg_advisory_xact_lock(%s)", (GATE,))
         yield gate
