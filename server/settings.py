@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from server.observability.log import LogLevel
 
 ENV_PREFIX = "SEESTACK_"
+ROOT_DATA_DIR = Path("/var/lib/seestack-ingest")
 # A worker holds up to 5 connections, and Postgres allows 100 by default.
 MAX_DEFAULT_WORKERS = 8
 
@@ -48,7 +49,7 @@ class Settings(BaseSettings):
         None, description="Postgres to store in, as a libpq URL; without it, an embedded one in the data folder"
     )
     data_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("seestack-ingest", appauthor=False)),
+        default_factory=lambda: _default_data_dir(),
         description="folder of the embedded Postgres, of credentials.json and of the spool",
     )
     http_host: str = Field("127.0.0.1", min_length=1, description="address the HTTP server listens on")
@@ -148,6 +149,12 @@ def _explain(item: object) -> str:
     field = str(item["loc"][0]) if item["loc"] else "settings"
     shown = "" if field == "database_url" else f" is {item['input']!r}, which"
     return f"{describe_setting(field)}{shown} is wrong: {item['msg']}"
+
+
+def _default_data_dir() -> Path:
+    of_user = Path(platformdirs.user_data_dir("seestack-ingest", appauthor=False))
+    # Postgres runs as another user than root, who cannot enter root's home folder. Earlier versions kept data there.
+    return ROOT_DATA_DIR if os.geteuid() == 0 and not of_user.exists() else of_user
 
 
 def _worker_count() -> int:

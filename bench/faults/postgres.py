@@ -11,7 +11,8 @@ from typing import Self
 import psutil
 import psycopg
 
-from storage.embedded.server import POSTGRES_MAJOR, EmbeddedServer
+from storage.embedded.cluster import cluster_path
+from storage.embedded.server import EmbeddedServer
 
 CHANGED_WITHIN_S = 60.0
 POLL_INTERVAL_S = 0.05
@@ -22,7 +23,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self._embedded = EmbeddedServer(folder)
-        self._pid_file = folder / f"postgres-{POSTGRES_MAJOR}" / "postmaster.pid"
+        self._pid_file = cluster_path(folder) / "postmaster.pid"
         self.url = self._embedded.url
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from psycopg.pq import Conninfo
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.processes.database_setup import open_database
 from server.settings import Settings
-from storage.embedded.server import psql_path
+from storage.embedded.programs import client_program
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -26,7 +26,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # In the environment the URL's password does not show in the list of processes.
         done = subprocess.run(  # noqa: S603 - the psql that comes with the embedded server
-            [psql_path(), *arguments], env={**os.environ, **_connection_environment(url)}, check=False
+            [client_program("psql"), *arguments], env={**os.environ, **_connection_environment(url)}, check=False
         )
     sys.exit(done.returncode)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from server.processes.credentials import read_credentials
-from storage.embedded.server import POSTGRES_MAJOR, EmbeddedServer
+from storage.embedded.cluster import cluster_path
+from storage.embedded.server import EmbeddedServer
 from tests.process.database import Database
 from tests.process.polling import children_of
 from tests.running_server import COMMAND, FREE_PORTS, STOP_TIMEOUT_S, RunningServer, wait_for_ports
@@ -71,7 +72,7 @@ def serve_embedded(folder: Path, *flags: str) -> Iterator[RunningServer]:
 def postmaster_pid(folder: Path) -> int | None:
     """Return the process of a data folder's Postgres; None when none is said to run."""
     try:
-        return int((folder / f"postgres-{POSTGRES_MAJOR}" / "postmaster.pid").read_text().split()[0])
+        return int((cluster_path(folder) / "postmaster.pid").read_text().split()[0])
     except FileNotFoundError:
         return None
 

@@ -1,5 +1,6 @@
 """Settings: where they come from, what they refuse, and how they are handed on."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def test_commands_that_only_need_the_database_take_only_its_settings() -> None:
 def test_every_setting_has_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_root_keeps_its_data_where_other_users_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    own = tmp_path / "seestack-ingest"
+    assert load_settings().data_dir == (own if os.geteuid() else Path("/var/lib/seestack-ingest"))
+    # Data that an earlier version left at home stay in use.
+    own.mkdir()
+    assert load_settings().data_dir == own
 
 
 def test_the_defaults_are_safe_ones() -> None:

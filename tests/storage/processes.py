@@ -7,16 +7,11 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from storage.embedded.server import POSTGRES_MAJOR
+from storage.embedded.cluster import cluster_path
 from tests.storage.waiting import wait_until
 
 _LISTEN = "0A"
 _ZOMBIE = "Z"
-
-
-def cluster_of(folder: Path) -> Path:
-    """Return the folder below a data folder that Postgres calls its data directory."""
-    return folder / f"postgres-{POSTGRES_MAJOR}"
 
 
 def socket_folder_of(url: str) -> Path:
@@ -26,12 +21,12 @@ def socket_folder_of(url: str) -> Path:
 
 def postmaster_pid(folder: Path) -> int:
     """Return the process id of the server of a data folder."""
-    return int((cluster_of(folder) / "postmaster.pid").read_text().split()[0])
+    return int((cluster_path(folder) / "postmaster.pid").read_text().split()[0])
 
 
 def is_stopped(folder: Path) -> bool:
     """Tell whether the server of a data folder was shut down in order."""
-    return not (cluster_of(folder) / "postmaster.pid").exists()
+    return not (cluster_path(folder) / "postmaster.pid").exists()
 
 
 def kill_server(folder: Path) -> int:

@@ -16,9 +16,11 @@ import psycopg
 import pytest
 
 from storage.database import connect
-from storage.embedded.server import BINARIES, EmbeddedServer, psql_path
+from storage.embedded.cluster import cluster_path
+from storage.embedded.programs import BINARIES, client_program
+from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageUnavailableError
-from tests.storage.processes import cluster_of, is_stopped, kill_server_without_trace, postmaster_pid, tcp_listeners
+from tests.storage.processes import is_stopped, kill_server_without_trace, postmaster_pid, tcp_listeners
 from tests.storage.waiting import wait_until
 
 # Uses the server of a folder until its standard input ends.
@@ -110,7 +112,7 @@ def test_it_stops_while_clients_are_connected(initialised_folder: Path) -> None:
 
 
 def test_only_the_owner_can_open_its_socket_and_its_data(postgres: EmbeddedServer, data_folder: Path) -> None:
-    cluster = cluster_of(data_folder / "postgres")
+    cluster = cluster_path(data_folder / "postgres")
     assert (cluster / ".s.PGSQL.5432").stat().st_mode & 0o777 == 0o700
     assert cluster.stat().st_mode & 0o777 == 0o700
 
@@ -131,7 +133,7 @@ def test_commits_are_durable_and_times_are_utc(postgres: EmbeddedServer) -> None
 
 def test_its_psql_can_be_used(postgres: EmbeddedServer) -> None:
     done = subprocess.run(
-        [psql_path(), postgres.url, "-At", "-c", "SELECT 6 * 7"], capture_output=True, text=True, check=True
+        [client_program("psql"), postgres.url, "-At", "-c", "SELECT 6 * 7"], capture_output=True, text=True, check=True
     )
     assert done.stdout == "42\n"
 

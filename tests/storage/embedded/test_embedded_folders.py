@@ -1,6 +1,5 @@
 """Where the data of an embedded Postgres may be."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from storage.database import connect
+from storage.embedded.cluster import cluster_path
 from storage.embedded.server import EmbeddedServer
 from storage.errors import EmbeddedServerError
-from tests.storage.processes import cluster_of, is_stopped, socket_folder_of
+from tests.storage.processes import is_stopped, socket_folder_of
 
 
 def assert_usable(folder: Path) -> None:
     """Check that a server of this folder starts, answers and stops, and that only its owner can open its socket."""
     with EmbeddedServer(folder) as server:
         with connect(server.url) as connection:
-            assert connection.execute("SHOW data_directory").fetchone() == (str(cluster_of(folder)),)
+            assert connection.execute("SHOW data_directory").fetchone() == (str(cluster_path(folder)),)
         socket_folder = socket_folder_of(server.url)
         assert (socket_folder / ".s.PGSQL.5432").stat().st_mode & 0o777 == 0o700
         assert socket_folder.stat().st_mode & 0o777 == 0o700
@@ -86,14 +86,3 @@ def test_a_link_leads_to_the_same_server(initialised_folder: Path) -> None:
         with connect(server.url) as connection:
             connection.execute("SELECT 1")
     link.unlink()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may pass through a closed folder")
-def test_root_opens_closed_folders_on_the_way_for_passing_through_only(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder.mkdir(mode=0o700)
-    with EmbeddedServer(folder / "data") as server, connect(server.url) as connection:
-        connection.execute("SELECT 1")
-    assert folder.stat().st_mode & 0o777 == 0o701
-    assert str(folder) in caplog.text
