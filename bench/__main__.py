@@ -21,8 +21,8 @@ from bench.report import Measurement, Report
 from seestack.ingest.v1 import ingest_pb2
 from server.grpc.handlers import SERVICE_NAME
 from server.processes import supervisor
+from server.processes.listeners import listen, reserve
 from server.processes.signals import Flag
-from server.processes.sockets import listen, reserve
 from server.settings import load_settings
 from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER
 
@@ -108,7 +108,7 @@ def run_noop() -> Iterator[NoopServers]:
             update={"database_url": SecretStr("postgresql://unused")}
         )
         workers = supervisor.Supervisor(settings, http, http_module="bench.noop", grpc_module="bench.noop")
-        workers.start()
+        workers.start(Flag())
         try:
             yield NoopServers(("127.0.0.1", settings.http_port), ("127.0.0.1", settings.grpc_port))
         finally:

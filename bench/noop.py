@@ -1,10 +1,8 @@
 """The no-op floor: the project's own HTTP and gRPC servers with a method that parses a batch and answers.
 
-Started by the supervisor's rules (see server.worker): with a listening socket it serves HTTP, without one gRPC.
+Started as any worker (see server.processes.worker): with a listening socket it serves HTTP, without one gRPC.
 """
 
-import asyncio
-import signal
 import socket
 from typing import Any
 
@@ -35,21 +33,20 @@ def create_app() -> Flask:
     return app
 
 
-async def serve(worker: Worker) -> None:
+async def run_worker(worker: Worker) -> None:
     """Serve until SIGTERM."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    stop_requested = worker.stop_requested()
     if worker.listen_fd is not None:
         http_server = HttpServer(create_app(), responses.refusal)
         await http_server.start(socket.socket(fileno=worker.listen_fd))
         worker.report_ready()
-        await stopped.wait()
+        await stop_requested.wait()
     else:
         grpc_server = create_server(worker.settings)
         grpc_server.add_generic_rpc_handlers((_handler(),))
         await grpc_server.start()
         worker.report_ready()
-        await stopped.wait()
+        await stop_requested.wait()
         await grpc_server.stop(1)
 
 
@@ -81,4 +78,4 @@ def _handler() -> grpc.GenericRpcHandler:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Worker.from_command_line()))
+    uvloop.run(run_worker(Worker.from_command_line()))

@@ -11,7 +11,7 @@ from server.processes.tls import open_tls, use_newest
 from server.processes.worker import Worker
 
 
-async def serve(worker: Worker) -> None:
+async def run_worker(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
     assert worker.listen_fd is not None  # noqa: S101 - the supervisor always passes one
     stop_requested = worker.stop_requested()
@@ -20,7 +20,7 @@ async def serve(worker: Worker) -> None:
     await service.start()
     server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter))
     await server.start(socket.socket(fileno=worker.listen_fd), use_newest(tls) if tls is not None else None)
-    follower = asyncio.create_task(tls.follow()) if tls is not None else None
+    follower = asyncio.create_task(tls.follow(worker.reload_requested(), "HTTP")) if tls is not None else None
     worker.report_ready()
     await stop_requested.wait()
     if follower is not None:
@@ -30,4 +30,4 @@ async def serve(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Worker.from_command_line()))
+    uvloop.run(run_worker(Worker.from_command_line()))

@@ -9,7 +9,7 @@ import click
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.processes.database_setup import open_database
-from server.processes.sockets import PortTakenError, listen, reserve
+from server.processes.listeners import PortTakenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
 from storage.database import connect

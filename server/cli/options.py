@@ -9,7 +9,7 @@ import psycopg
 from pydantic_core import PydanticUndefined
 
 from server.observability.log import LogLevel
-from server.processes.sockets import PortTakenError
+from server.processes.listeners import PortTakenError
 from server.processes.supervisor import WorkerStartError
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 from storage.errors import StorageError

@@ -12,7 +12,7 @@ from server.errors import ServiceUnavailableError
 from server.grpc.handlers import SERVICE_NAME, GrpcIngestService
 from server.grpc.reflection import enable_reflection
 from server.grpc.server import GrpcServer
-from server.processes.sockets import join_host_port
+from server.processes.listeners import join_host_port
 from server.processes.tls import TlsFiles, TlsMaterial, open_tls
 from server.processes.worker import Worker
 from server.service import IngestService
@@ -40,7 +40,7 @@ _OPTIONS: dict[str, int] = {
 _READ_LIMIT_FACTOR = 4
 
 
-async def serve(worker: Worker) -> None:
+async def run_worker(worker: Worker) -> None:
     """Serve until SIGTERM, then finish what is in flight within the grace period."""
     settings = worker.settings
     service = worker.create_service("grpc")
@@ -59,7 +59,7 @@ async def serve(worker: Worker) -> None:
     server = GrpcServer(create, settings.grace_seconds)
     stop_requested = worker.stop_requested()
     watcher = asyncio.create_task(_report_health(service, health_servicer))
-    follower = asyncio.create_task(tls.follow()) if tls is not None else None
+    follower = asyncio.create_task(tls.follow(worker.reload_requested(), "gRPC")) if tls is not None else None
     await server.start()
     worker.report_ready()
     watching = asyncio.create_task(server.watch())
@@ -155,4 +155,4 @@ async def _is_ready(service: IngestService) -> bool:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Worker.from_command_line()))
+    uvloop.run(run_worker(Worker.from_command_line()))

@@ -1,6 +1,7 @@
 """TLS: the certificate, its key and the CAs of clients, from files that may be replaced while the server runs."""
 
 import asyncio
+import logging
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from server.settings import Settings, SettingsError, describe_setting
 
 REFRESH_INTERVAL_S = 2.0
+
+_logger = logging.getLogger(__name__)
 
 FilesState: TypeAlias = list[tuple[int, int, int] | None]
 
@@ -58,12 +61,26 @@ class TlsFiles:
         self.material = material
         return is_new
 
-    async def follow(self) -> None:
-        """Keep `material` new, until cancelled. What cannot be used is passed over: the supervisor logs it."""
+    async def follow(self, reload: asyncio.Event, protocol: str) -> None:
+        """Keep `material` new, until cancelled: every two seconds, and whenever `reload` is set.
+
+        What became of files that were replaced is logged; a warning is not repeated while its cause stays.
+        """
+        warning = ""
         while True:
-            await asyncio.sleep(REFRESH_INTERVAL_S)
-            with suppress(SettingsError):
-                self.refresh()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reload.wait(), REFRESH_INTERVAL_S)
+            reload.clear()
+            latest = ""
+            try:
+                if self.refresh():
+                    valid_until = f"{self.material.valid_until:%Y-%m-%d}"
+                    _logger.info("new %s connections get the new certificate, valid until %s", protocol, valid_until)
+            except SettingsError as error:
+                latest = str(error)
+            if latest and latest != warning:
+                _logger.warning("new %s connections get the earlier certificate: %s", protocol, latest)
+            warning = latest
 
 
 def open_tls(settings: Settings) -> TlsFiles | None:

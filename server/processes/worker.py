@@ -22,17 +22,17 @@ GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process: `python -m MODULE READY_FD LIFELINE_FD METRICS_FD BUCKETS_FD [LISTEN_FD]`.
+    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD [LISTEN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
-    METRICS_FD is the shared memory that it counts in; BUCKETS_FD is the file in which all workers count what keys with
+    CELLS_FD is the shared memory of its metrics; BUCKETS_FD is the file in which all workers count what keys with
     limits send.
     """
 
     settings: Settings
     ready_fd: int
+    metrics: WorkerMetrics
     lifeline_fd: int
-    metrics_fd: int
     buckets_fd: int
     listen_fd: int | None
 
@@ -45,8 +45,9 @@ class Worker:
         # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, lifeline_fd, metrics_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
-        worker = cls(settings, ready_fd, lifeline_fd, metrics_fd, buckets_fd, listen_fd[0] if listen_fd else None)
+        ready_fd, cells_fd, lifeline_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
+        metrics = WorkerMetrics(map_cells(cells_fd))
+        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, listen_fd[0] if listen_fd else None)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         return worker
 
@@ -54,15 +55,23 @@ class Worker:
         """Return the service layer for this process; `name` shows in the database's list of connections."""
         url = self.settings.database_url
         assert url is not None  # noqa: S101 - the supervisor always passes one
-        metrics, buckets = WorkerMetrics(map_cells(self.metrics_fd)), Buckets(self.buckets_fd)
+        buckets = Buckets(self.buckets_fd)
         return IngestService(
-            self.settings, database_url=url.get_secret_value(), name=name, metrics=metrics, buckets=buckets
+            self.settings, database_url=url.get_secret_value(), name=name, metrics=self.metrics, buckets=buckets
         )
 
     def stop_requested(self) -> asyncio.Event:
         """Return an event that SIGTERM sets from now on; to be called on the event loop."""
         requested = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, requested.set)
+        return requested
+
+    def reload_requested(self) -> asyncio.Event:
+        """Return an event that SIGHUP sets from now on; to be called on the event loop."""
+        requested = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, requested.set)
+        # The supervisor starts workers with SIGHUP blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         return requested
 
     def report_ready(self) -> None:

@@ -3,13 +3,12 @@
 import os
 import signal
 
-from server.observability.metrics import Protocol, WorkerMetrics, map_cells
+from server.observability.metrics import Protocol
 from server.processes.worker import Worker
 
 if __name__ == "__main__":
     worker = Worker.from_command_line()
-    metrics = WorkerMetrics(map_cells(worker.metrics_fd))
-    metrics.count_rows(Protocol.HTTP, 1)
-    metrics.set_write_queue(1, 1)
+    worker.metrics.count_rows(Protocol.HTTP, 1)
+    worker.metrics.set_write_queue(1, 1)
     worker.report_ready()
     os.kill(os.getpid(), signal.SIGKILL)

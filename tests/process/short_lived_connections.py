@@ -7,4 +7,4 @@ from server.processes.worker import Worker
 
 if __name__ == "__main__":
     grpc_worker.MAX_CONNECTION_AGE_S = 0.3
-    uvloop.run(grpc_worker.serve(Worker.from_command_line()))
+    uvloop.run(grpc_worker.run_worker(Worker.from_command_line()))

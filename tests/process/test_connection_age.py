@@ -11,8 +11,8 @@ from google.protobuf.json_format import ParseDict
 
 from seestack.ingest.v1.ingest_pb2 import IngestHttpRequestsRequest
 from seestack.ingest.v1.ingest_pb2_grpc import IngestServiceStub
+from server.processes.listeners import listen, reserve
 from server.processes.signals import Flag
-from server.processes.sockets import listen, reserve
 from server.processes.supervisor import Supervisor
 from server.settings import load_settings
 from tests.batches import make_batch
@@ -38,7 +38,7 @@ def test_calls_and_streams_outlive_the_age_of_their_connection(
             database_url=database_url, data_dir=tmp_path, http_workers=1, grpc_workers=1, grpc_port=port
         )
         supervisor = Supervisor(settings, listener, grpc_module=MODULE)
-        supervisor.start()
+        supervisor.start(Flag())
         try:
             with (
                 grpc.insecure_channel(f"127.0.0.1:{port}", (("grpc.use_local_subchannel_pool", 1),)) as other,

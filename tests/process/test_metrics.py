@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.observability.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
+from server.processes.listeners import listen
 from server.processes.signals import Flag
-from server.processes.sockets import listen
 from server.processes.supervisor import Supervisor
 from server.settings import load_settings
 from tests.batches import make_batch
@@ -125,7 +125,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
     with closing(listen("127.0.0.1", 0)) as listener:
         settings = load_settings(http_workers=1, grpc_workers=1)
         supervisor = Supervisor(settings, listener, http_module=BRIEF_WORKER, grpc_module=BRIEF_WORKER)
-        supervisor.start()
+        supervisor.start(Flag())
         watcher = threading.Thread(target=supervisor.watch, args=(stop, Flag()))
         watcher.start()
         try:

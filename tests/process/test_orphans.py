@@ -21,7 +21,7 @@ def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path:
     cells_fd, buckets_fd = create_cells(), create_buckets_file()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        inherited = (ready_fd, lifeline_fd, cells_fd, buckets_fd, listener.fileno())
+        inherited = (ready_fd, cells_fd, lifeline_fd, buckets_fd, listener.fileno())
         worker = subprocess.Popen(
             [sys.executable, "-m", "http_bridge", *map(str, inherited)],
             pass_fds=inherited, cwd=ROOT,

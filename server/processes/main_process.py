@@ -1,4 +1,4 @@
-"""`seestack-ingest serve`: everything from an empty folder to a running server, and back down again."""
+"""The main process of `seestack-ingest serve`: from an empty folder to a running server, and back down again."""
 
 import logging
 import socket
@@ -10,14 +10,13 @@ from pydantic import SecretStr
 from server.observability.metrics_endpoint import MetricsPage
 from server.processes.credentials import ensure_first_key
 from server.processes.database_setup import open_database, require_grants
+from server.processes.listeners import is_loopback, join_host_port, listen, reserve
 from server.processes.maintenance import Maintenance
 from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
-from server.processes.sockets import is_loopback, join_host_port, listen, reserve
 from server.processes.spool_drain import SpoolDrain
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
-from server.processes.tls_watch import TlsWatch
 from server.settings import Settings, Spooling, describe_setting
 from storage.database import connect
 from storage.errors import StorageUnavailableError
@@ -27,7 +26,7 @@ from storage.migrations import migrate
 _logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
+def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `announce` is called with the effective settings once requests are served.
 
     Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
@@ -65,13 +64,11 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
         stack.callback(SpoolDrain(settings, database_url).stop)
-        if tls is not None:
-            stack.callback(TlsWatch(tls).stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
         stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions).stop)
-        supervisor.start()
+        supervisor.start(signals.stop)
         if not signals.stop.is_set():
             announce(effective)
             supervisor.watch(signals.stop, signals.reload)
