@@ -12,6 +12,7 @@ import uvloop
 from flask import Flask, Response, request
 
 from http_bridge import responses
+from http_bridge.http1.greenlets import wait
 from http_bridge.http1.server import HttpServer
 from seestack.ingest.v1 import ingest_pb2
 from server.grpc.handlers import SERVICE_NAME
@@ -27,7 +28,7 @@ def create_app() -> Flask:
 
     @app.post(PATH)
     def noop() -> Response:
-        body = msgspec.json.decode(request.environ["wsgi.input"].read(2**20))
+        body = msgspec.json.decode(wait(request.environ["wsgi.input"].read(2**20)))
         return Response(b'{"ok": true, "accepted": %d}' % len(body["requests"]), 202, mimetype="application/json")
 
     return app

@@ -1,41 +1,30 @@
 """The Flask application: one view for batches, a few pages for people and probes, one envelope for every failure."""
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from http_bridge import responses
 from http_bridge.cors import Cors
-from http_bridge.http1.environ import Environ, find_header
 from http_bridge.http1.greenlets import wait
-from http_bridge.json_body import decode_batch, drain_body, read_body
+from http_bridge.http_request import HttpRequest
 from http_bridge.openapi import describe_api
-from http_bridge.rate_limit_headers import USAGE, rate_limit_headers
-from server.access.api_key_header import find_raw_key
-from server.contract.idempotency import IDEMPOTENCY_HEADER, claim_of
+from http_bridge.rate_limit_headers import rate_limit_headers
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
-from server.errors import (
-    IngestError,
-    MalformedRequestError,
-    MethodNotAllowedError,
-    PathNotFoundError,
-    ServiceUnavailableError,
-)
-from server.failures import explain
+from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord, RequestReporter
 from server.service import IngestService
 from server.settings import Settings
 
 INGEST_PATH = "/ingest/v1/http-requests"
-READINESS_PATH = "/readyz"
-# Where the WSGI environment keeps the record of a request.
-_RECORD = "seestack.record"
+# A refused body up to this many times the limit is read and dropped: a client that is still sending when the
+# connection closes never sees why.
+_DISCARD_FACTOR = 16
 
 
 class _App(Flask):
@@ -51,13 +40,6 @@ class _App(Flask):
             raise NotFound  # Werkzeug would take it for the path with one slash
         return self.url_map.bind("", path_info=request.path, default_method=request.method)
 
-    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Begin the record of a request, and answer it."""
-        target = {"method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"]}
-        request_id = responses.request_id_of(environ)
-        environ[_RECORD] = RequestRecord(Protocol.HTTP, request_id, target)
-        return super().wsgi_app(environ, start_response)
-
 
 def create_app(service: IngestService, settings: Settings) -> Flask:
     """Return the WSGI application in front of `service`, to be run by `run_synchronous`."""
@@ -67,15 +49,19 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
     cors = Cors(settings.cors_origins)
     _add_ingest(app, service, cors)
     _add_pages(app, service, settings)
-    _add_errors(app, service)
+    _add_errors(app, service, settings.max_body_bytes * _DISCARD_FACTOR)
+
+    @app.before_request
+    def begin() -> None:
+        g.request = HttpRequest(request.environ)
 
     @app.after_request
     def finish(response: Response) -> Response:
+        answered: HttpRequest = g.request
+        response.headers.add(REQUEST_ID_HEADER, answered.record.request_id)
+        if answered.usage is not None:
+            response.headers.update(rate_limit_headers(answered.usage))
         environ = request.environ
-        response.headers.add(REQUEST_ID_HEADER, responses.request_id())
-        usage = environ.get(USAGE)
-        if usage is not None:
-            response.headers.update(rate_limit_headers(usage))
         if environ["PATH_INFO"].startswith("/ingest/"):
             cors.mark(environ, response)
         return response
@@ -97,19 +83,7 @@ def create_refusal(reporter: RequestReporter) -> Callable[[IngestError], bytes]:
 def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
     @app.post(INGEST_PATH, provide_automatic_options=False)
     def ingest() -> Response:
-        environ = request.environ
-        raw_key = find_raw_key(partial(find_header, environ), lenient=service.lenient)
-        key = wait(service.authenticate(raw_key))
-        record: RequestRecord = environ[_RECORD]
-        record.project_id = key.project_id
-        usage = environ[USAGE] = service.usage_of(key)
-        if usage is not None:
-            usage.take_request()
-        body = read_body(environ, service)
-        claim = claim_of(key.project_id, find_header(environ, IDEMPOTENCY_HEADER), body)
-        rows = wait(service.submit(key, decode_batch(body), usage, claim).stored())
-        service.reporter.report_accepted(record, rows)
-        return responses.accepted(rows)
+        return responses.accepted(wait(service.ingest(g.request)))
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:
@@ -123,7 +97,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    @app.get(READINESS_PATH)
+    @app.get("/readyz")
     def readyz() -> Response:
         return jsonify(responses.readiness(wait(service.check_ready())))
 
@@ -142,20 +116,22 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     app.register_blueprint(blueprint)
 
 
-def _add_errors(app: Flask, service: IngestService) -> None:
+def _add_errors(app: Flask, service: IngestService, most_discarded: int) -> None:
+    @app.errorhandler(IngestError)
+    def answer(error: IngestError) -> Response:
+        """Tell a client what the service has refused."""
+        refused: HttpRequest = g.request
+        if not refused.body.awaits_continue:
+            wait(refused.body.discard(most_discarded))
+        return responses.failure(error, refused.record.request_id)
+
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
-        environ = request.environ
-        failure = _as_ingest_error(error)
-        wait(service.hold_back(failure))
-        drain_body(environ, service)
-        # A probe that asks every second is told what the log says once.
-        if not (environ["PATH_INFO"] == READINESS_PATH and isinstance(failure, ServiceUnavailableError)):
-            service.reporter.report_refused(environ[_RECORD], failure)
-        return responses.failure(failure)
+        """Refuse what did not get to the service."""
+        return answer(wait(service.refuse(g.request.record, _as_ingest_error(error))))
 
 
-def _as_ingest_error(error: Exception) -> IngestError:
+def _as_ingest_error(error: Exception) -> Exception:
     match error:
         case NotFound():
             return PathNotFoundError()
@@ -163,4 +139,4 @@ def _as_ingest_error(error: Exception) -> IngestError:
             return MethodNotAllowedError(", ".join(sorted(error.valid_methods or ())))
         case HTTPException() if (error.code or 500) < 500:
             return MalformedRequestError()
-    return explain(error)
+    return error

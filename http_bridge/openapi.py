@@ -175,7 +175,7 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
                 "in": "header",
                 "description": "A batch that is sent again with the same key, within a day, is stored once and "
                 "answered as the first time; with another body it is refused. Keys are the project's own, and quotes "
-                "around them are optional.",
+                "around them are optional. `idempotencyKey` in the body is as good; both must be the same.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
                 "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
             },
@@ -263,6 +263,13 @@ def _batch_schema(*, lenient: bool) -> Schema:
                 "minItems": 1,
                 "maxItems": MAX_ITEMS,
                 "items": {"$ref": "#/components/schemas/HttpRequest"},
+            },
+            "idempotencyKey": {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": MAX_KEY_LENGTH,
+                "pattern": "^[ -~]+$",
+                "description": "As good as the header `Idempotency-Key`; where both are sent, they must be the same.",
             },
         },
         "required": ["requests"] if lenient else ["projectId", "requests"],

@@ -6,9 +6,6 @@ from server.access.rate_limits import Usage
 from server.access.token_buckets import Bucket
 from storage.keys.limits import RateLimit
 
-# Where the WSGI environment keeps how a request uses up the limits of its key; None for a key without limits.
-USAGE = "seestack.usage"
-
 
 def rate_limit_headers(usage: Usage) -> dict[str, str]:
     """Return the limits of a key, and what is left under those that its request has come to."""

@@ -5,30 +5,14 @@ from http import HTTPStatus
 from math import ceil
 
 import msgspec
-from flask import Response, request
+from flask import Response
 
-from http_bridge.http1.environ import Environ, find_header
 from http_bridge.http1.response_encoding import encode_response
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from storage.spool.spool import SpoolStatus
 
 JSON = "application/json"
-# Where the WSGI environment keeps it.
-_REQUEST_ID = "seestack.request_id"
-
-
-def request_id() -> str:
-    """Return the id of the present request."""
-    return request_id_of(request.environ)
-
-
-def request_id_of(environ: Environ) -> str:
-    """Return the id of a request."""
-    identifier: str | None = environ.get(_REQUEST_ID)
-    if identifier is None:
-        identifier = environ[_REQUEST_ID] = choose_request_id(find_header(environ, REQUEST_ID_HEADER))
-    return identifier
 
 
 def accepted(count: int) -> Response:
@@ -44,9 +28,8 @@ def readiness(spool: SpoolStatus | None) -> dict[str, object]:
     return {"status": "ready", "spool": {**depth, "oldestSeconds": round(spool.oldest_age_s, 3)}}
 
 
-def failure(error: IngestError) -> Response:
-    """Return the error envelope."""
-    identifier = request_id()
+def failure(error: IngestError, identifier: str) -> Response:
+    """Return the error envelope of the request with that id."""
     response = Response(_envelope(error, identifier), error.outcome.http_status, content_type=JSON)
     response.headers.update(_headers_of(error))
     return response

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import grpc
 
+from server.contract.batch import IDEMPOTENCY_FIELD
+from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError, WriterOverloadedError
+
 RETRY_AFTER_S = 1
 
 
@@ -76,6 +79,13 @@ class MalformedRequestError(IngestError):
     code = ErrorCode.MALFORMED_REQUEST
 
 
+class BodyCutOffError(MalformedRequestError):
+    """The client has left in the middle of the body. It may have ended its own side only, and still read the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Request body is cut off")
+
+
 class InvalidApiKeyError(IngestError):
     """The key is missing, blank, unknown, expired or revoked; the caller is not told which."""
 
@@ -137,3 +147,17 @@ class ServiceUnavailableError(IngestError):
 
     code = ErrorCode.SERVICE_UNAVAILABLE
     retry_after_s = RETRY_AFTER_S
+
+
+def explain(error: Exception) -> IngestError:
+    """Return what `error` is for the caller; what nobody foresaw is the cause of what is returned."""
+    match error:
+        case IngestError():
+            return error
+        case StorageUnavailableError() | WriterOverloadedError():
+            return ServiceUnavailableError()
+        case IdempotencyKeyReusedError():
+            return ValidationFailedError({IDEMPOTENCY_FIELD: "was used before with another body"})
+    unforeseen = IngestError()
+    unforeseen.__cause__ = error
+    return unforeseen

@@ -1,7 +1,7 @@
 """The ingest service: what happens to a request, whichever protocol it came by.
 
-The order is the contract's: authenticate, limit the requests, limit the size, decode (the protocol's part), validate,
-limit the rows, store.
+The order is the contract's, and `IngestService.ingest` is where it stands: authenticate, count the request, bound the
+size, decode, validate, count the rows, store, report.
 """
 
 import asyncio
@@ -9,23 +9,32 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
+from server.access.api_key_header import find_raw_key
 from server.access.authentication import Authenticator
 from server.access.rate_limits import Usage
 from server.access.refusal_pacing import RefusalPacer
 from server.access.token_buckets import Buckets
-from server.contract.batch import RawBatch
+from server.contract.idempotency import claim_of
 from server.contract.validation import validate_batch
-from server.errors import IngestError, PayloadTooLargeError, RateLimitedError, ServiceUnavailableError
+from server.errors import (
+    BodyCutOffError,
+    IngestError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    explain,
+)
 from server.observability.metrics import WorkerMetrics
-from server.observability.request_report import RequestReporter
+from server.observability.request_report import RequestRecord, RequestReporter
 from server.processes.spool_drain import open_spool
+from server.request import IngestRequest
 from server.settings import Contract, Settings
 from storage.database import check_ready, open_pool, run
 from storage.errors import SpoolError, StorageUnavailableError
 from storage.keys.api_keys import ApiKey
 from storage.keys.snapshot import KeySnapshot
 from storage.spool.spool import SpoolStatus
-from storage.writing.claims import Claim, find_bodies
+from storage.writing.claims import find_bodies
 from storage.writing.row_encoding import encode_batch
 from storage.writing.submission import Submission
 from storage.writing.writer import EventWriter
@@ -44,8 +53,8 @@ class IngestService:
     ) -> None:
         """Prepare to serve; to be called on the event loop, before `start`. `buckets` are those of all workers."""
         self.reporter = RequestReporter(metrics)
-        self.lenient = settings.contract is Contract.LENIENT
-        self.max_body_bytes = settings.max_body_bytes
+        self._is_lenient = settings.contract is Contract.LENIENT
+        self._max_body_bytes = settings.max_body_bytes
         self._buckets = buckets
         self._pacer = RefusalPacer()
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
@@ -62,41 +71,44 @@ class IngestService:
         """Begin to connect to the database, which need not be up."""
         await self._pool.open()
 
-    async def authenticate(self, raw_key: str) -> ApiKey:
-        """Return the row of a key that is valid now; waits for the database when it is not cached.
+    async def ingest(self, request: IngestRequest) -> int:
+        """Take a request all the way and report it; return the number of its rows, which are durable then.
 
-        Raises InvalidApiKeyError; ServiceUnavailableError when the database cannot be asked.
+        Being cancelled withdraws the request. Raises IngestError as `refuse` returns it.
         """
-        return await self._authenticator.authenticate(raw_key)
+        try:
+            submission = await self._submit(request)
+            rows = await submission.stored()
+        except asyncio.CancelledError:
+            self.reporter.report_abandoned(request.record)
+            raise
+        except Exception as error:
+            raise await self.refuse(request.record, error) from None
+        self.reporter.report_accepted(request.record, rows)
+        return rows
 
-    def usage_of(self, key: ApiKey) -> Usage | None:
-        """Return what is to count a request against the limits of its key; None for a key without limits."""
-        return Usage(key, self._buckets) if key.is_limited else None
+    async def admit(self, request: IngestRequest) -> None:
+        """Check the key of a request that may come later, as the batches of a stream do.
 
-    async def hold_back(self, error: IngestError) -> None:
-        """Wait before a request that was over a limit is answered, or in a stream before the next; others do not."""
-        if isinstance(error, RateLimitedError):
-            await self._pacer.wait()
-
-    def check_size(self, size: int) -> None:
-        """Raise PayloadTooLargeError when a body of `size` bytes is more than is allowed."""
-        if size > self.max_body_bytes:
-            raise PayloadTooLargeError(self.max_body_bytes)
-
-    def submit(
-        self, key: ApiKey, batch: RawBatch, usage: Usage | None = None, claim: Claim | None = None
-    ) -> Submission:
-        """Validate a batch and begin to store it, whole or not at all; the submission tells when it is durable.
-
-        `usage` is what `usage_of` gave for the request. A batch whose `claim` was stored within the last day is not
-        stored again. Raises ValidationFailedError, RateLimitedError; what is raised when it cannot be stored is a
-        StorageError (see server.failures).
+        Raises IngestError as `refuse` returns it.
         """
-        columns = validate_batch(batch, key.project_id, lenient=self.lenient)
-        if usage is not None:
-            usage.take_rows(len(columns.trace_id))
-        writer = self._writer if claim is None else self._claiming_writer
-        return writer.submit(encode_batch(key.project_id, columns, claim))
+        try:
+            await self._authenticate(request)
+        except Exception as error:
+            raise await self.refuse(request.record, error) from None
+
+    async def refuse(self, record: RequestRecord, error: Exception) -> IngestError:
+        """Return what a request is to be answered that ended with `error`, when it is time to; it is reported."""
+        refusal = explain(error)
+        try:
+            if isinstance(refusal, RateLimitedError):
+                await self._pacer.wait()
+        finally:
+            if isinstance(refusal, BodyCutOffError):
+                self.reporter.report_abandoned(record)
+            else:
+                self.reporter.report_refused(record, refusal)
+        return refusal
 
     async def check_ready(self) -> SpoolStatus | None:
         """Return what is in the spool, None without one that can be used.
@@ -124,6 +136,29 @@ class IngestService:
         await self._pool.close(self.CLOSE_TIMEOUT_S)
         if self._spool is not None:
             self._spool.close()
+
+    async def _submit(self, request: IngestRequest) -> Submission:
+        """Do all that comes before storing, in the order of the contract, and begin to store."""
+        key = request.key or await self._authenticate(request)
+        if key.is_limited:
+            request.usage = Usage(key, self._buckets)
+            request.usage.take_request()
+        body = await request.read(self._max_body_bytes)
+        if len(body) > self._max_body_bytes:
+            raise PayloadTooLargeError(self._max_body_bytes)
+        batch = request.decode(body)
+        claim = claim_of(key.project_id, request.idempotency_key, batch.idempotency_key, body)
+        columns = validate_batch(batch, key.project_id, lenient=self._is_lenient)
+        if request.usage is not None:
+            request.usage.take_rows(len(columns.trace_id))
+        writer = self._writer if claim is None else self._claiming_writer
+        return writer.submit(encode_batch(key.project_id, columns, claim))
+
+    async def _authenticate(self, request: IngestRequest) -> ApiKey:
+        key = await self._authenticator.authenticate(find_raw_key(request.header, lenient=self._is_lenient))
+        request.key = key
+        request.record.project_id = key.project_id
+        return key
 
     async def _find_bodies(self, ids: Collection[bytes]) -> Mapping[bytes, bytes]:
         return await run(self._pool, partial(find_bodies, ids=ids), self.QUERY_TIMEOUT_S)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
-from http_bridge.http1.greenlets import wait
+from server.errors import IngestError
 
 
 class RequestBody:
-    """`wsgi.input` (PEP 3333): bytes come in from the connection; the application reads them and waits for them."""
+    """Stands at `wsgi.input`, but its `read` is to be awaited: bytes come in from the connection meanwhile."""
 
     # Reading from the connection may pause while more than this waits to be read by the application.
     BUFFERED_BYTES = 2**17
@@ -22,7 +23,7 @@ class RequestBody:
         self._is_cut = False  # whoever read was told that it will never be whole
         # Whether the client sends only once it is asked to (RFC 9110, 10.1.1).
         self.awaits_continue = False
-        self._error: Exception | None = None
+        self._error: IngestError | None = None
         self._changed: asyncio.Future[None] | None = None
 
     @property
@@ -42,29 +43,43 @@ class RequestBody:
         if self._size >= self._wanted:
             self._wake()
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: IngestError | None = None) -> None:
         """Mark the end of the body, or that it will never be whole: `error` is then raised to whoever reads."""
         self._ended = True
         self._error = error
         self._wake()
 
-    def read(self, size: int) -> bytes:
+    async def read(self, size: int) -> bytes:
         """Return `size` bytes, fewer only at the end of the body. Raises what `end` was told."""
+        await self._wait_for(size)
+        data = b"".join(self._chunks)
+        self._chunks = [data[size:]] if len(data) > size else []
+        self._size = max(0, len(data) - size)
+        return data[:size]
+
+    async def discard(self, most: int) -> None:
+        """Drop what is left of the body as it comes, until more than `most` bytes were dropped."""
+        with suppress(IngestError):
+            while most > 0:
+                await self._wait_for(1)
+                if self._size == 0:
+                    return
+                most -= self._size
+                self._chunks, self._size = [], 0
+
+    async def _wait_for(self, size: int) -> None:
+        """Wait until `size` bytes are there, or the end of the body. Raises what `end` was told, once."""
         self._wanted = size
         while self._size < size and not self._ended:
             self._changed = asyncio.get_running_loop().create_future()
             self._on_read()
-            wait(self._changed)
+            await self._changed
         self._wanted = 0
         if self._error is not None:
             error, self._error = self._error, None
             self._is_cut = True
             self._chunks, self._size = [], 0
             raise error
-        data = b"".join(self._chunks)
-        self._chunks = [data[size:]] if len(data) > size else []
-        self._size = max(0, len(data) - size)
-        return data[:size]
 
     def _wake(self) -> None:
         if self._changed is not None and not self._changed.done():

@@ -10,7 +10,7 @@ import httptools
 
 from http_bridge.http1.environ import Environ, request_environ
 from http_bridge.http1.request_body import RequestBody
-from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError
+from server.errors import BodyCutOffError, IngestError, MalformedRequestError, MethodNotAllowedError
 
 MAX_HEAD_BYTES = 2**16
 NO_HTTP = "Request is not valid HTTP/1.1"
@@ -100,7 +100,7 @@ class RequestParser:
         self._is_in_head = False
         if self.incoming is not None:
             self.incoming.is_last = True
-            self.incoming.body.end(refusal or MalformedRequestError("Request body is cut off"))
+            self.incoming.body.end(refusal or BodyCutOffError())
             self.incoming = None
         else:
             self.refusal = refusal

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+# Stands beside the items, and is as good as the header Idempotency-Key.
+IDEMPOTENCY_FIELD: Final = "idempotencyKey"
 # Fields of an item, as the JSON body spells them, in the order of RawItems.columns.
 FIELDS: Final = (
     "traceId",
@@ -45,8 +47,8 @@ class RawItems:
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """A decoded but unchecked batch, with its idempotency key where the message itself may carry one."""
+    """A decoded but unchecked batch, with the idempotency key that stands in it."""
 
     project_id: object
     items: RawItems | type[NotAnArray] | None
-    idempotency_key: str | None = None
+    idempotency_key: object = None

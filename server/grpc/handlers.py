@@ -1,27 +1,26 @@
 """The gRPC face of the ingest service.
 
-Handlers get the messages as bytes and decode them themselves, so that a key is checked before its body is.
+Handlers take the messages as bytes, and only when the service asks for them: a key is checked before its message is
+read, and a message before it is decoded. That is why the unary method is served as a stream of one message, which is
+the same on the wire.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
 from seestack.ingest.v1 import ingest_pb2
-from server.access.api_key_header import find_raw_key
-from server.contract.idempotency import IDEMPOTENCY_HEADER, claim_of
+from server.contract.batch import RawBatch
+from server.contract.idempotency import IDEMPOTENCY_HEADER
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
-from server.errors import IngestError, ServiceUnavailableError
-from server.failures import explain
+from server.errors import IngestError, MalformedRequestError, ServiceUnavailableError
 from server.grpc.messages import batch_error_of, decode_batch, status_of
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
+from server.request import IngestRequest
 from server.service import IngestService
-from storage.keys.api_keys import ApiKey
-from storage.writing.submission import Submission
 
 # Where gRPC clients look for the google.rpc.Status of an error.
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -31,13 +30,17 @@ _UNARY = "IngestHttpRequests"
 _STREAM = "StreamHttpRequests"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+# The outcomes to be of a stream's batches, in their order; None comes after the last.
+_Outcomes: TypeAlias = "asyncio.Queue[asyncio.Task[int | IngestError] | None]"
 
 
 class _Call:
-    """One call: its metadata, its request id, and how it ends badly."""
+    """One call: its metadata, its request id, its messages, and how it ends badly."""
 
     def __init__(self, context: "Context", protocol: Protocol, rpc: str) -> None:
         self.context = context
+        self.protocol = protocol
+        self.target = {"rpc": rpc}
         metadata: dict[str, str] = {}
         for name, value in context.invocation_metadata() or ():
             if isinstance(value, str):  # several of a name are one, as in HTTP (RFC 9110, 5.3)
@@ -45,8 +48,6 @@ class _Call:
         self.header = metadata.get
         self.request_id = choose_request_id(metadata.get(REQUEST_ID_HEADER))
         context.set_trailing_metadata(((REQUEST_ID_HEADER, self.request_id),))
-        self._protocol = protocol
-        self._target = {"rpc": rpc}
 
     @property
     def is_overdue(self) -> bool:
@@ -54,9 +55,10 @@ class _Call:
         remaining = self.context.time_remaining()
         return remaining is not None and remaining <= 0
 
-    def begin(self) -> RequestRecord:
-        """Return the record of a batch that has come now."""
-        return RequestRecord(self._protocol, self.request_id, self._target)
+    async def read(self) -> bytes | None:
+        """Return the next message, None when there are no more."""
+        message = await self.context.read()
+        return None if message is grpc.aio.EOF else message
 
     async def refuse(self, error: IngestError) -> NoReturn:
         """End the call with the status of `error`."""
@@ -68,17 +70,40 @@ class _Call:
         await self.context.abort(error.outcome.grpc_status, error.message, trailing_metadata)
 
 
-class _Batch(NamedTuple):
-    """A batch of a stream, and its outcome to be."""
+class _Batch(IngestRequest):
+    """A batch of a stream, which has come."""
 
-    record: RequestRecord
-    outcome: Submission | IngestError
+    def __init__(self, call: _Call, data: bytes = b"") -> None:
+        super().__init__(RequestRecord(call.protocol, call.request_id, call.target))
+        self._call = call
+        self._data = data
+
+    def header(self, name: str) -> str | None:
+        """See IngestRequest."""
+        return self._call.header(name)
+
+    async def read(self, limit: int) -> bytes:
+        """See IngestRequest."""
+        return self._data
+
+    def decode(self, body: bytes) -> RawBatch:
+        """See IngestRequest."""
+        return decode_batch(body)
 
 
-class _EndOfStream(NamedTuple):
-    """Stands in the queue of outcomes after the last one; `error` says why, when the client did not end it."""
+class _UnaryBatch(_Batch):
+    """The batch of a unary call, which may still be coming."""
 
-    error: IngestError | None
+    def __init__(self, call: _Call) -> None:
+        super().__init__(call)
+        self.idempotency_key = call.header(IDEMPOTENCY_HEADER)
+
+    async def read(self, limit: int) -> bytes:
+        """See IngestRequest."""
+        message = await self._call.read()
+        if message is None:
+            raise MalformedRequestError("The call has no message")
+        return message
 
 
 class GrpcIngestService:
@@ -89,15 +114,14 @@ class GrpcIngestService:
 
     def __init__(self, service: IngestService) -> None:
         self._service = service
-        self._reporter = service.reporter
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers: set[asyncio.Task[IngestError | None]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a grpc.aio server needs to route calls here."""
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
-                _UNARY: grpc.unary_unary_rpc_method_handler(
+                _UNARY: grpc.stream_unary_rpc_method_handler(
                     self._ingest,
                     response_serializer=ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
                 ),
@@ -113,102 +137,66 @@ class GrpcIngestService:
         for reader in self._readers:
             reader.cancel()
 
-    async def _ingest(self, data: bytes, context: "Context") -> ingest_pb2.IngestHttpRequestsResponse:
+    async def _ingest(self, _: object, context: "Context") -> ingest_pb2.IngestHttpRequestsResponse:
         call = _Call(context, Protocol.GRPC, _UNARY)
-        record = call.begin()
+        batch = _UnaryBatch(call)
         if call.is_overdue:
-            self._reporter.report_abandoned(record)
+            self._service.reporter.report_abandoned(batch.record)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
         try:
-            key = await self._authenticate(call, record)
-            accepted = await self._submit(key, data, call.header(IDEMPOTENCY_HEADER)).stored()
-        except asyncio.CancelledError:
-            self._reporter.report_abandoned(record)
-            raise
-        except Exception as error:
-            refusal = explain(error)
-            await self._service.hold_back(refusal)
-            await self._refuse(call, record, refusal)
-        self._reporter.report_accepted(record, accepted)
+            accepted = await self._service.ingest(batch)
+        except IngestError as error:
+            await call.refuse(error)
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
 
-    async def _stream(
-        self, messages: AsyncIterator[bytes], context: "Context"
-    ) -> AsyncIterator[ingest_pb2.StreamHttpRequestsResponse]:
+    async def _stream(self, _: object, context: "Context") -> None:
         call = _Call(context, Protocol.GRPC_STREAM, _STREAM)
-        outcomes: asyncio.Queue[_Batch | _EndOfStream] = asyncio.Queue(self.MAX_AHEAD)
-        reader = asyncio.create_task(self._read(call, messages, outcomes))
+        outcomes: _Outcomes = asyncio.Queue()
+        room = asyncio.Semaphore(self.MAX_AHEAD)
+        reader = asyncio.create_task(self._read(call, outcomes, room))
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
+        reader.add_done_callback(lambda _: outcomes.put_nowait(None))
         try:
             for sequence in itertools.count():
-                outcome = await outcomes.get()
-                if isinstance(outcome, _EndOfStream):
-                    if outcome.error is not None:
-                        await self._refuse(call, call.begin(), outcome.error)
-                    return
-                yield await self._answer(sequence, outcome)
+                ingesting = await outcomes.get()
+                if ingesting is None:
+                    break
+                await context.write(_respond(sequence, await ingesting, call.request_id))
+                room.release()
+            if reader.cancelled():
+                self._service.reporter.report_stopped(_Batch(call).record)
+                await call.refuse(ServiceUnavailableError())
+            if (refusal := reader.result()) is not None:
+                await call.refuse(refusal)
         finally:
             reader.cancel()
+            while not outcomes.empty():
+                if (ingesting := outcomes.get_nowait()) is not None:
+                    ingesting.cancel()
 
-    async def _read(
-        self, call: _Call, messages: AsyncIterator[bytes], outcomes: "asyncio.Queue[_Batch | _EndOfStream]"
-    ) -> None:
-        """Start each batch of a stream as it comes, and queue its outcome to be."""
-        end = _EndOfStream(None)
+    async def _read(self, call: _Call, outcomes: "_Outcomes", room: asyncio.Semaphore) -> IngestError | None:
+        """Begin each batch of a stream as it comes, and return why there are no more, unless its client ended it."""
         try:
-            # A bad key ends the stream before its first batch has come.
-            await self._authenticate(call, call.begin())
-            async for data in messages:
-                if call.is_overdue:
-                    break
-                record = call.begin()
-                key = await self._authenticate(call, record)
-                try:
-                    outcome: Submission | IngestError = self._submit(key, data)
-                except Exception as error:
-                    outcome = explain(error)
-                await outcomes.put(_Batch(record, outcome))
-                if isinstance(outcome, IngestError):
-                    await self._service.hold_back(outcome)
-        except asyncio.CancelledError:
-            end = _EndOfStream(ServiceUnavailableError())
-        except Exception as error:
-            end = _EndOfStream(explain(error))
-        await outcomes.put(end)
+            await self._service.admit(_Batch(call))
+            while (message := await call.read()) is not None and not call.is_overdue:
+                batch = _Batch(call, message)
+                await room.acquire()
+                await self._service.admit(batch)  # before the next one is read, so that they keep their order
+                outcomes.put_nowait(asyncio.create_task(self._take(batch)))
+        except IngestError as error:
+            return error
+        return None
 
-    async def _answer(self, sequence: int, batch: _Batch) -> ingest_pb2.StreamHttpRequestsResponse:
-        record, outcome = batch
+    async def _take(self, batch: _Batch) -> int | IngestError:
         try:
-            if isinstance(outcome, IngestError):
-                raise outcome
-            accepted = await outcome.stored()
-        except asyncio.CancelledError:
-            self._reporter.report_abandoned(record)
-            raise
-        except Exception as error:
-            refusal = explain(error)
-            self._reporter.report_refused(record, refusal)
-            return ingest_pb2.StreamHttpRequestsResponse(
-                sequence=sequence, error=batch_error_of(refusal, record.request_id)
-            )
-        self._reporter.report_accepted(record, accepted)
-        return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=accepted)
+            return await self._service.ingest(batch)
+        except IngestError as error:
+            return error
 
-    async def _authenticate(self, call: _Call, record: RequestRecord) -> ApiKey:
-        key = await self._service.authenticate(find_raw_key(call.header, lenient=self._service.lenient))
-        record.project_id = key.project_id
-        return key
 
-    async def _refuse(self, call: _Call, record: RequestRecord, error: IngestError) -> NoReturn:
-        self._reporter.report_refused(record, error)
-        await call.refuse(error)
-
-    def _submit(self, key: ApiKey, data: bytes, idempotency_key: str | None = None) -> Submission:
-        usage = self._service.usage_of(key)
-        if usage is not None:
-            usage.take_request()
-        self._service.check_size(len(data))
-        batch = decode_batch(data)
-        claim = claim_of(key.project_id, idempotency_key or batch.idempotency_key, data)
-        return self._service.submit(key, batch, usage, claim)
+def _respond(sequence: int, outcome: int | IngestError, request_id: str) -> ingest_pb2.StreamHttpRequestsResponse:
+    """Return the answer to a batch of a stream."""
+    if isinstance(outcome, IngestError):
+        return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, error=batch_error_of(outcome, request_id))
+    return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=outcome)

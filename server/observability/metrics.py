@@ -13,15 +13,16 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
-from server.contract.batch import FIELDS
+from server.contract.batch import FIELDS, IDEMPOTENCY_FIELD
 from server.errors import ErrorCode
 from storage.writing.flush_report import FlushReport
 
 PREFIX: Final = "seestack_"
 ACCEPTED: Final = "accepted"
 ABANDONED: Final = "abandoned"  # the client went, or its deadline passed, before there was an answer
+STOPPED: Final = "stopped"  # a stream that its worker ended to stop itself, with all its batches answered
 # Where a batch can be wrong: the fields of an item, and what is around them.
-REFUSABLE_FIELDS: Final = ("body", "Idempotency-Key", "projectId", "requests", *FIELDS)
+REFUSABLE_FIELDS: Final = ("body", IDEMPOTENCY_FIELD, "projectId", "requests", *FIELDS)
 
 Labels: TypeAlias = tuple[str, ...]
 Cells: TypeAlias = "memoryview[float]"
@@ -70,9 +71,9 @@ class Family(NamedTuple):
 
 REQUESTS = Family(
     "requests",
-    "Requests, or batches of a stream, that ended, by outcome: accepted, abandoned, or the error's code.",
+    "Requests, or batches of a stream, that ended, by outcome: accepted, abandoned, stopped, or the error's code.",
     Kind.COUNTER,
-    (("protocol", Protocol), ("outcome", (ACCEPTED, *ErrorCode, ABANDONED))),
+    (("protocol", Protocol), ("outcome", (ACCEPTED, *ErrorCode, ABANDONED, STOPPED))),
 )
 DURATION = Family(
     "request_duration_seconds",
@@ -163,7 +164,7 @@ class WorkerMetrics:
         self._queue_bytes = POSITIONS[QUEUE_BYTES.name][()]
 
     def count_request(self, protocol: Protocol, outcome: str, duration_s: float) -> None:
-        """Count a request that ended: ACCEPTED, ABANDONED, or an ErrorCode."""
+        """Count a request that ended: ACCEPTED, ABANDONED, STOPPED, or an ErrorCode."""
         self._cells[self._requests[protocol, outcome]] += 1
         self._durations[protocol].observe(duration_s)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from server.errors import ErrorCode, IngestError
 from server.observability.log import event_fields
-from server.observability.metrics import ABANDONED, ACCEPTED, REFUSABLE_FIELDS, Protocol, WorkerMetrics
+from server.observability.metrics import ABANDONED, ACCEPTED, REFUSABLE_FIELDS, STOPPED, Protocol, WorkerMetrics
 
 _LEVELS = {ErrorCode.INTERNAL_ERROR: logging.ERROR, ErrorCode.SERVICE_UNAVAILABLE: logging.WARNING}
 _REFUSABLE_FIELDS = frozenset(REFUSABLE_FIELDS)
@@ -64,6 +64,10 @@ class RequestReporter:
         duration_s = self._count(record, ABANDONED)
         if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, (record.project_id, ABANDONED)):
             _log(logging.INFO, "request abandoned", record, ABANDONED, duration_s, status="CANCELLED", rows=0)
+
+    def report_stopped(self, record: RequestRecord) -> None:
+        """Tell of a stream that ends because its worker stops."""
+        self._count(record, STOPPED)
 
     def _count(self, record: RequestRecord, outcome: str) -> float:
         duration_s = time.monotonic() - record.began_at

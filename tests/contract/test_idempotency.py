@@ -12,8 +12,9 @@ from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient, Refusal
 from tests.running_server import RunningServer, create_key
 
-REUSED = {"Idempotency-Key": "was used before with another body"}
-WRONG = {"Idempotency-Key": "must be 1 to 255 printable ASCII characters"}
+REUSED = {"idempotencyKey": "was used before with another body"}
+WRONG = {"idempotencyKey": "must be 1 to 255 printable ASCII characters"}
+DIFFERENT = {"idempotencyKey": "must match the header idempotency-key"}
 
 
 def new_batch(server: RunningServer, count: int = 1) -> tuple[str, dict[str, Any]]:
@@ -113,6 +114,41 @@ def test_a_key_in_the_message_is_as_good(
     for _ in range(2):
         assert client.ingest(batch, metadata)["accepted"] == 1
     assert len(server.rows(trace)) == 1
+
+
+def test_a_key_in_an_http_body_is_as_good(server: RunningServer, client: ReflectingClient) -> None:
+    trace, batch = new_batch(server)
+    batch["idempotencyKey"] = str(uuid4())
+    for headers in ({}, {}, {"Idempotency_Key": batch["idempotencyKey"]}):
+        assert server.post(batch, **headers).status == 202
+    assert len(server.rows(trace)) == 1
+    answer = server.post(batch | {"requests": new_batch(server)[1]["requests"]})
+    assert (answer.status, answer.json["error"]["details"]) == (422, REUSED)
+
+
+def test_a_header_and_a_field_that_differ_are_refused(
+    server: RunningServer, client: ReflectingClient, metadata: dict[str, str]
+) -> None:
+    trace, batch = new_batch(server)
+    batch["idempotencyKey"] = str(uuid4())
+    answer = server.post(batch, Idempotency_Key=str(uuid4()))
+    assert (answer.status, answer.json["error"]["details"]) == (422, DIFFERENT)
+    with pytest.raises(Refusal) as raised:
+        client.ingest(batch, metadata | {"idempotency-key": str(uuid4())})
+    assert (raised.value.status, raised.value.violations) == (grpc.StatusCode.INVALID_ARGUMENT, DIFFERENT)
+    assert server.rows(trace) == []
+
+
+@pytest.mark.parametrize("value", [5, True, ["x"], {}])
+def test_a_field_that_is_no_string_is_refused(server: RunningServer, value: object) -> None:
+    answer = server.post(new_batch(server)[1] | {"idempotencyKey": value})
+    assert (answer.status, answer.json["error"]["details"]) == (422, {"idempotencyKey": "must be a string"})
+
+
+@pytest.mark.parametrize("value", ["", "x" * 256, "é"])
+def test_a_field_that_is_no_key_is_refused(server: RunningServer, value: str) -> None:
+    answer = server.post(new_batch(server)[1] | {"idempotencyKey": value})
+    assert (answer.status, answer.json["error"]["details"]) == (422, WRONG)
 
 
 def test_batches_of_streams(server: RunningServer, client: ReflectingClient, metadata: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ def create_app() -> Flask:
 
     @app.post("/read/<int:size>")
     def read(size: int) -> bytes:
-        data: bytes = request.environ["wsgi.input"].read(size)
+        data: bytes = wait(request.environ["wsgi.input"].read(size))
         return data
 
     @app.get("/fail")

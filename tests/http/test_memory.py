@@ -42,7 +42,7 @@ class Application:
         while not self.release.is_set():
             wait(asyncio.sleep(0.01))
         size = 0
-        while data := request.environ["wsgi.input"].read(10_000):
+        while data := wait(request.environ["wsgi.input"].read(10_000)):
             size += len(data)
         return str(size)
 
@@ -128,7 +128,7 @@ def test_nothing_is_kept_of_a_connection_that_is_closed() -> None:
     def read() -> str:
         body = request.environ["wsgi.input"]
         bodies.append(weakref.ref(body))
-        body.read(5)
+        wait(body.read(5))
         return "x"
 
     with serve(app) as running:

@@ -38,7 +38,7 @@ def create_app(release: threading.Event) -> Flask:
 
     @app.post("/")
     def read() -> str:
-        return str(len(request.environ["wsgi.input"].read(1000)))
+        return str(len(wait(request.environ["wsgi.input"].read(1000))))
 
     @app.get("/large")
     def large() -> str:

@@ -14,8 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from server.errors import IngestError, InvalidApiKeyError, ServiceUnavailableError, ValidationFailedError
-from server.failures import explain
+from server.errors import IngestError, InvalidApiKeyError, ServiceUnavailableError, ValidationFailedError, explain
 from server.observability.log import (
     MAX_FIELD_LENGTH,
     MAX_TRACEBACK_LENGTH,

@@ -40,7 +40,9 @@ class IngestHttpRequestsRequest(_message.Message):
     belongs to. A server in lenient mode takes it from the key when absent.
     """
     idempotency_key: _builtins.str
-    """Stands for metadata `idempotency-key`, where that is not sent."""
+    """Is as good as metadata `idempotency-key`. Where both are sent, they must be
+    the same.
+    """
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___HttpRequest]:
         """Required. 1 to 100 items."""

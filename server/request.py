@@ -1,0 +1,37 @@
+"""A request to store a batch, as a protocol hands it to the service."""
+
+from abc import ABC, abstractmethod
+
+from server.access.rate_limits import Usage
+from server.contract.batch import RawBatch
+from server.observability.request_report import RequestRecord
+from storage.keys.api_keys import ApiKey
+
+
+class IngestRequest(ABC):
+    """Who calls, and how to get at the batch. The service decides when each of it is asked for."""
+
+    # Whose request it is; None until the service has found it valid.
+    key: ApiKey | None = None
+    # What the request uses up of the limits of its key; None until the key is known, and for a key without limits.
+    usage: Usage | None = None
+    # What an idempotency key is sent in beside the body; None where that cannot be or is not.
+    idempotency_key: str | None = None
+
+    def __init__(self, record: RequestRecord) -> None:
+        self.record = record
+
+    @abstractmethod
+    def header(self, name: str) -> str | None:
+        """Return the value of a header (HTTP) or of metadata (gRPC) by its lower-case name, None without one."""
+
+    @abstractmethod
+    async def read(self, limit: int) -> bytes:
+        """Return the body, unpacked; of a body of more than `limit` bytes, just more than that many are enough.
+
+        It is called only once the key is found valid. Raises IngestError.
+        """
+
+    @abstractmethod
+    def decode(self, body: bytes) -> RawBatch:
+        """Return the batch that a body is. Raises MalformedRequestError, ValidationFailedError."""
