@@ -46,6 +46,7 @@ class IngestService:
     CLOSE_TIMEOUT_S = 5.0
     QUERY_TIMEOUT_S = 3.0
     POOL_SIZE = 2  # one connection for keys, one for readiness
+    CONNECTIONS = POOL_SIZE + 2 * EventWriter.MAX_CONNECTIONS  # the most to Postgres of a process
     SAMPLE_INTERVAL_S = 0.5
 
     def __init__(

@@ -18,7 +18,7 @@ from server.observability.log import LogLevel
 
 ENV_PREFIX = "SEESTACK_"
 ROOT_DATA_DIR = Path("/var/lib/seestack-ingest")
-# A worker holds up to 5 connections, and Postgres allows 100 by default.
+# Their connections (connection_count.py) fit into the 100 that Postgres allows by default.
 MAX_DEFAULT_WORKERS = 8
 
 

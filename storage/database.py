@@ -45,6 +45,18 @@ SELECT NOT pg_is_in_recovery()
 """
 
 
+# Those kept back for administrators are not this program's, whoever it connects as. A limit of -1 is none.
+_ALLOWED = """
+SELECT least(
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true)::int, 0),
+    (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+    (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())
+)
+"""
+_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
+
+
 @contextmanager
 def connect(url: str) -> Iterator[psycopg.Connection]:
     """Open one autocommit connection to `url` (a libpq URL) and close it at the end.
@@ -172,6 +184,23 @@ async def check_ready(pool: AsyncConnectionPool, timeout_s: float = 2.0) -> None
         raise StorageUnavailableError(_first_line(error)) from error
     if row is None or not row[0]:
         raise StorageUnavailableError("the database is read-only for this server")
+
+
+def require_writable(connection: psycopg.Connection) -> None:
+    """Raise StorageUnavailableError when the database takes no rows: in recovery, or read-only by default."""
+    if connection.execute(_READ_ONLY).fetchone() != (False,):
+        raise StorageUnavailableError("the database is read-only for this server")
+
+
+def connections_allowed(connection: psycopg.Connection) -> int:
+    """Return how many connections the server grants to the role of this one, in this database."""
+    row = connection.execute(_ALLOWED).fetchone()
+    return row[0] if row else 0
+
+
+def is_pooled(connection: psycopg.Connection) -> bool:
+    """Tell whether a pooler such as PgBouncer stands between: it gives its clients made-up process ids."""
+    return connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
 
 
 def _check_version(connection: psycopg.Connection) -> None:

@@ -8,14 +8,11 @@ import click
 
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.database_setup import open_database
+from server.processes.database_check import check_database
 from server.processes.listeners import PortTakenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
-from storage.database import connect
 from storage.errors import StorageError
-
-_VERSION = "SELECT current_setting('server_version')"
 
 
 @click.command()
@@ -30,7 +27,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
     """
     effective = {environment_name(name): value for name, value in settings.model_dump(mode="json").items()}
     checks = {
-        "database": _try(lambda: _check_database(settings)),
+        "database": _try(lambda: check_database(settings)),
         "HTTP port": _try(lambda: _check_port(listen, settings.http_host, settings.http_port)),
         "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
         "metrics port": _try(lambda: _check_port(listen, settings.metrics_host, settings.metrics_port)),
@@ -55,13 +52,6 @@ def _try(action: Callable[[], str]) -> tuple[bool, str]:
         return True, action()
     except (StorageError, PortTakenError, SettingsError) as error:
         return False, str(error)
-
-
-def _check_database(settings: Settings) -> str:
-    with open_database(settings) as (url, embedded), connect(url) as connection:
-        row = connection.execute(_VERSION).fetchone()
-    kind = "embedded" if embedded is not None else "given"
-    return f"{kind}, Postgres {row[0] if row else '?'}"
 
 
 def _check_port(bind: Callable[[str, int], socket.socket], host: str, port: int) -> str:

@@ -32,6 +32,8 @@ _logger = logging.getLogger(__name__)
 class Maintenance:
     """A thread of the supervisor that keeps the database in order until it is stopped."""
 
+    CONNECTIONS = 1
+
     def __init__(
         self,
         database_url: str,

@@ -60,14 +60,18 @@ def all_migrations() -> list[Migration]:
     return sorted(_read_files(), key=lambda migration: migration.version)
 
 
+def has_history(connection: psycopg.Connection) -> bool:
+    """Tell whether any migration was ever applied."""
+    return connection.execute(_HAS_HISTORY).fetchone() == (True,)
+
+
 def missing_migrations(connection: psycopg.Connection) -> list[Migration]:
     """Return what this version ships and the database does not have, oldest first. Nothing is locked or changed.
 
     Raises SchemaError when an applied file's text differs from the shipped one, or the history may not be read.
     """
     try:
-        has_history = connection.execute(_HAS_HISTORY).fetchone() == (True,)
-        applied: dict[int, str] = dict(connection.execute(_APPLIED).fetchall()) if has_history else {}
+        applied: dict[int, str] = dict(connection.execute(_APPLIED).fetchall()) if has_history(connection) else {}
     except psycopg.errors.InsufficientPrivilege as error:
         raise SchemaError(
             f"role {connection.info.user} may not read the schema's history: GRANT SELECT ON schema_migrations"

@@ -39,6 +39,7 @@ class Drainer:
 
     LOT_BYTES = 4 * 2**20
     RETRY_INTERVAL_S = 0.5
+    CONNECTIONS = 2  # one for COPY, one to ask what is stored
 
     def __init__(self, spool: Spool, url: str, *, name: str) -> None:
         """Drain into the database of `url`; to be called on an event loop, which the spool's file may hold up."""

@@ -57,6 +57,7 @@ class EventWriter:
     """Writes batches into `http_requests`, on the event loop that it was made on."""
 
     CONNECTIONS = 2  # one fills a COPY while the other commits
+    MAX_CONNECTIONS = CONNECTIONS + 1  # one more stores what failed at first
     MAX_FLUSH_BYTES = 4 * 2**20
     MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
     # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.

@@ -54,6 +54,18 @@ def connection(migrated_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture
+def weak_role(postgres_url: str, migrated_url: str) -> Iterator[str]:
+    """A role that may log in and nothing else."""
+    role = f"reader_{uuid4().hex[:8]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN".encode())
+    yield role
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute(f"DROP OWNED BY {role}".encode())
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
 @pytest.fixture(autouse=True)
 def _slow_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests hold the server up, and what is never answered must fail them."""

@@ -1,13 +1,12 @@
 """Connections, pools, and whether a batch could be stored now."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -58,16 +57,6 @@ class Pool:
             return str(row[0])
 
         return self.run(show)
-
-
-@pytest.fixture
-def weak_role(postgres_url: str) -> Iterator[str]:
-    """A role that may log in and nothing else."""
-    role = f"reader_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {role} LOGIN")
-        yield role
-        connection.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize(

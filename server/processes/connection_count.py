@@ -1,0 +1,12 @@
+"""How many connections to Postgres a server opens at most."""
+
+from server.processes.maintenance import Maintenance
+from server.service import IngestService
+from server.settings import Settings
+from storage.spool.drain import Drainer
+
+
+def connections_needed(settings: Settings) -> int:
+    """Return the most connections of a server with these settings: its workers' and those of the process above them."""
+    workers = settings.http_workers + settings.grpc_workers
+    return workers * IngestService.CONNECTIONS + Maintenance.CONNECTIONS + Drainer.CONNECTIONS

@@ -1,0 +1,59 @@
+"""What `check` says of the database: it tries what `serve` will do, changes nothing, and locks no table in use."""
+
+from datetime import UTC, datetime
+
+import psycopg
+
+from server.processes.connection_count import connections_needed
+from server.processes.database_setup import open_database, require_grants
+from server.settings import Settings
+from storage.database import connect, connections_allowed, is_pooled, require_writable
+from storage.errors import SchemaError, StorageUnavailableError
+from storage.migrations import has_history, missing_migrations, rehearse
+from storage.partitions import days_due
+from storage.privileges import owns_schema
+
+
+def check_database(settings: Settings) -> str:
+    """Return what was found, in one line. Raises StorageError saying why `serve` could not store with it."""
+    with open_database(settings) as (url, embedded), connect(url) as connection:
+        version = connection.info.parameter_status("server_version")
+        require_writable(connection)
+        kind = "embedded" if embedded is not None else "given"
+        return "; ".join(
+            [f"{kind}, Postgres {version}", *_check_schema(connection), _check_connections(connection, settings)]
+        )
+
+
+def _check_schema(connection: psycopg.Connection) -> list[str]:
+    if not has_history(connection):
+        rehearse(connection)
+        return ["`serve` will make the schema"]
+    if missing := missing_migrations(connection):
+        if not owns_schema(connection):
+            raise SchemaError(
+                f"{len(missing)} migrations are to be applied, and role {connection.info.user} does not own the tables "
+                "or may not create any: run `seestack-ingest migrate` as their owner"
+            )
+        return [f"`serve` will apply {len(missing)} migrations"]
+    require_grants(connection)
+    if not owns_schema(connection):
+        return [
+            f"schema up to date; role {connection.info.user} may not make partitions: run `seestack-ingest migrate` as "
+            "the tables' owner every day"
+        ]
+    due = len(days_due(connection, datetime.now(UTC).date()))
+    return ["schema up to date", *([f"`serve` will make {due} partitions"] if due else [])]
+
+
+def _check_connections(connection: psycopg.Connection, settings: Settings) -> str:
+    needed = connections_needed(settings)
+    if is_pooled(connection):
+        return f"behind a connection pooler, which must allow {needed} connections of clients"
+    allowed = connections_allowed(connection)
+    if needed > allowed:
+        raise StorageUnavailableError(
+            f"the server may open {needed} connections, and Postgres allows this role {allowed}: use fewer workers, "
+            "raise max_connections, or put PgBouncer in between"
+        )
+    return f"at most {needed} of the {allowed} connections that this role may open"
