@@ -216,11 +216,12 @@ def _describe_preflight() -> Schema:
 
 def _spool_schema() -> Schema:
     counts = {name: {"type": "integer", "minimum": 0} for name in ("batches", "rows", "bytes")}
+    ages = {name: {"type": "number", "minimum": 0} for name in ("oldestSeconds", "stalledSeconds")}
     return {
         "description": "What waits on the server's disk for the database; absent when the spool is off.",
         "type": "object",
-        "properties": {**counts, "oldestSeconds": {"type": "number", "minimum": 0}},
-        "required": [*counts, "oldestSeconds"],
+        "properties": {**counts, **ages},
+        "required": [*counts, *ages],
     }
 
 

@@ -25,7 +25,8 @@ def readiness(spool: SpoolStatus | None) -> dict[str, object]:
     if spool is None:
         return {"status": "ready"}
     depth = {"batches": spool.batches, "rows": spool.rows, "bytes": spool.size_bytes}
-    return {"status": "ready", "spool": {**depth, "oldestSeconds": round(spool.oldest_age_s, 3)}}
+    ages = {"oldestSeconds": round(spool.oldest_age_s, 3), "stalledSeconds": round(spool.stalled_s, 3)}
+    return {"status": "ready", "spool": {**depth, **ages}}
 
 
 def failure(error: IngestError, identifier: str) -> Response:

@@ -26,7 +26,7 @@ from server.errors import (
 )
 from server.observability.metrics import WorkerMetrics
 from server.observability.request_report import RequestRecord, RequestReporter
-from server.processes.spool_drain import open_spool
+from server.processes.spools import open_spool
 from server.request import IngestRequest
 from server.settings import Contract, Settings
 from storage.database import check_ready, open_pool, run
@@ -61,7 +61,7 @@ class IngestService:
         self._pool = open_pool(database_url, size=self.POOL_SIZE, name=name)
         self._metrics = metrics
         self._spool = open_spool(settings)
-        copy = KeySnapshot(settings.data_dir) if self._spool is not None else None
+        copy = KeySnapshot(self._spool.folder) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
         create_writer = partial(EventWriter, database_url, name=name, spool=self._spool, on_flush=metrics.count_flush)
         # Batches with idempotency keys are written apart, so that the others pay nothing for it.
@@ -125,7 +125,7 @@ class IngestService:
             if self._authenticator.is_away:
                 raise StorageUnavailableError("the database could not be asked for keys when it last was")
         except StorageUnavailableError as error:
-            if status is None or status.is_full:
+            if self._spool is None or not await asyncio.to_thread(self._spool.has_room):
                 raise ServiceUnavailableError from error
         return status
 

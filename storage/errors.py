@@ -21,6 +21,10 @@ class SpoolFullError(SpoolError):
     """The spool has reached its limit; nothing was added to it."""
 
 
+class SpoolOwnerError(StorageError):
+    """The spool belongs to another database; nothing of it was stored in this one."""
+
+
 class BatchRefusedError(StorageError):
     """Postgres refused the values of this batch; sending it again will not help."""
 

@@ -18,6 +18,7 @@ class Grant(NamedTuple):
 # What `serve` does when the schema is up to date; docs/operating.md has these to paste.
 SERVER_GRANTS = (
     Grant("SELECT", "schema_migrations"),
+    Grant("SELECT", "database_identity"),
     Grant("SELECT", "projects"),
     Grant("SELECT", "api_keys"),
     Grant("UPDATE (last_used_at)", "api_keys"),

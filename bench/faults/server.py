@@ -98,7 +98,7 @@ class Server:
     def is_spool_empty(self) -> bool:
         """Tell whether no batch is in the spool, as far as can be told."""
         try:
-            return bool(json.loads(self.spool_status())["batches"] == 0)
+            return all(spool.get("batches") == 0 for spool in json.loads(self.spool_status()))
         except ValueError:
             return False
 

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -17,11 +18,11 @@ from prometheus_client.registry import Collector
 
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
 from server.processes.partition_upkeep import PartitionUpkeep
-from server.processes.spool_drain import open_spool
+from server.processes.spool_drain import SpoolDrain
+from server.processes.spools import open_spool
 from server.processes.supervisor import Supervisor
 from server.settings import Settings
 from storage.errors import SpoolError
-from storage.spool.spool import Spool
 
 METRICS_PATH = "/metrics"
 CLIENT_TIMEOUT_S = 5.0
@@ -33,12 +34,15 @@ class MetricsPage:
     """A thread of the supervisor that answers on a listening socket until it is stopped."""
 
     def __init__(
-        self, listener: socket.socket, settings: Settings, supervisor: Supervisor, partitions: PartitionUpkeep
+        self,
+        listener: socket.socket,
+        settings: Settings,
+        supervisor: Supervisor,
+        partitions: PartitionUpkeep,
+        drain: SpoolDrain,
     ) -> None:
-        """Raises SpoolError."""
         registry = CollectorRegistry()
-        self._spool = open_spool(settings)
-        registry.register(_MetricsCollector(supervisor, partitions, self._spool))
+        registry.register(_MetricsCollector(settings, supervisor, partitions, drain))
         self._server = _Server(listener, registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -47,18 +51,18 @@ class MetricsPage:
         """Take no more requests."""
         self._server.shutdown()
         self._thread.join()
-        if self._spool is not None:
-            self._spool.close()
 
 
 class _MetricsCollector(Collector):
     """Gathers all metrics anew at each scrape."""
 
-    def __init__(self, supervisor: Supervisor, partitions: PartitionUpkeep, spool: Spool | None) -> None:
+    def __init__(
+        self, settings: Settings, supervisor: Supervisor, partitions: PartitionUpkeep, drain: SpoolDrain
+    ) -> None:
+        self._settings = settings
         self._supervisor = supervisor
         self._partitions = partitions
-        self._spool = spool
-        self._one_at_a_time = threading.Lock()  # uses the spool
+        self._drain = drain
         self._started_at = time.time()
 
     def describe(self) -> list[Metric]:
@@ -87,11 +91,19 @@ class _MetricsCollector(Collector):
         yield _gauge("process_start_time_seconds", "When the server was started, in Unix time.", self._started_at)
 
     def _about_spool(self) -> Iterator[Metric]:
-        if self._spool is None:
-            return
+        failures = CounterMetricFamily(
+            f"{PREFIX}spool_drain_failures", "Attempts to empty the spool that failed.", labels=["cause"]
+        )
+        for cause, count in self._drain.failures.items():
+            failures.add_metric([cause], count)
+        yield failures
         try:
-            with self._one_at_a_time:
-                status = self._spool.status()
+            # Opened anew, since its file may have been replaced.
+            spool = open_spool(self._settings)
+            if spool is None:
+                return
+            with closing(spool):
+                status = spool.status()
         except SpoolError as error:
             _logger.warning("%s", error)
             return
@@ -99,6 +111,9 @@ class _MetricsCollector(Collector):
         yield _gauge("spool_rows", "Rows of the batches in the spool.", status.rows)
         yield _gauge("spool_bytes", "Bytes of the batches in the spool.", status.size_bytes)
         yield _gauge("spool_oldest_age_seconds", "Age of the oldest batch in the spool.", status.oldest_age_s)
+        yield _gauge(
+            "spool_stalled_seconds", "How long batches have waited without any being stored.", status.stalled_s
+        )
         yield _gauge("spool_refused_batches", "Spooled batches that Postgres refused.", status.refused)
 
 

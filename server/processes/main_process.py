@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -15,10 +16,13 @@ from server.processes.maintenance import Maintenance
 from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
 from server.processes.spool_drain import SpoolDrain
+from server.processes.spools import assign_spool_folder, recall_spool_folder
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
-from server.settings import Settings, Spooling, describe_setting
+from server.settings import Settings, describe_setting
 from storage.database import connect
+from storage.database_identity import read_identity
+from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageUnavailableError
 from storage.keys.snapshot import KeySnapshot
 from storage.migrations import migrate
@@ -40,19 +44,8 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
         metrics_listener = stack.enter_context(closing(listen(settings.metrics_host, settings.metrics_port)))
         database_url, embedded = stack.enter_context(open_database(settings))
-        key_snapshot = KeySnapshot(settings.data_dir) if settings.spool is Spooling.ON else None
         partitions = PartitionUpkeep()
-        try:
-            with connect(database_url) as connection:
-                migrate(connection)
-                require_grants(connection)
-                partitions.make(connection)
-                if embedded is not None:
-                    ensure_first_key(connection, settings.data_dir)
-        except StorageUnavailableError as error:
-            if key_snapshot is None or not key_snapshot.exists:
-                raise
-            _logger.warning("%s; batches are kept in the spool until the database is back", error)
+        spool_folder = _prepare_database(settings, database_url, embedded, partitions)
         effective = settings.model_copy(
             update={
                 "database_url": SecretStr(database_url),
@@ -61,13 +54,15 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
                 "metrics_port": metrics_listener.getsockname()[1],
             }
         )
+        key_snapshot = KeySnapshot(spool_folder) if spool_folder is not None else None
         maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
-        stack.callback(SpoolDrain(settings, database_url).stop)
+        drain = SpoolDrain(effective)
+        stack.callback(drain.stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
-        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions).stop)
+        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions, drain).stop)
         supervisor.start(signals.stop)
         if not signals.stop.is_set():
             announce(effective)
@@ -76,6 +71,30 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         supervisor.stop(signals.stop_at_once)
     signals.ignore_hangup()
     _logger.info("stopped")
+
+
+def _prepare_database(
+    settings: Settings, url: str, embedded: EmbeddedServer | None, partitions: PartitionUpkeep
+) -> Path | None:
+    """Bring the database up to date and return the folder of its spool, None without one.
+
+    While it is away, what is known of it from before must do. Raises StorageError.
+    """
+    try:
+        with connect(url) as connection:
+            migrate(connection)
+            require_grants(connection)
+            partitions.make(connection)
+            if embedded is not None:
+                ensure_first_key(connection, settings.data_dir)
+            identity = read_identity(connection)
+    except StorageUnavailableError as error:
+        folder = recall_spool_folder(settings, url)
+        if folder is None or not KeySnapshot(folder).exists:
+            raise
+        _logger.warning("%s; batches are kept in the spool until the database is back", error)
+        return folder
+    return assign_spool_folder(settings, url, identity)
 
 
 def _warn_of_plain_text(*listeners: socket.socket) -> None:

@@ -1,35 +1,53 @@
-"""The spool of a server: which one it is, and the thread that empties it into the database."""
+"""The thread that empties a server's spool into its database."""
 
 import asyncio
 import fcntl
 import logging
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from enum import StrEnum
 from pathlib import Path
 
-from server.settings import Settings, Spooling
+from server.processes.spools import database_url_of, open_spool, report_spools
+from server.settings import Settings
+from storage.errors import SpoolError, SpoolOwnerError, StorageError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 
 LOCK_FILE = "spool.lock"
 LOCK_INTERVAL_S = 0.5
+LONGEST_BACKOFF_S = 30.0
+REMINDER_INTERVAL_S = 60.0
 STOP_TIMEOUT_S = 15.0
 
 _logger = logging.getLogger(__name__)
 
 
-def open_spool(settings: Settings) -> Spool | None:
-    """Return the spool of these settings, None when it is off. Raises SpoolError."""
-    if settings.spool is Spooling.OFF:
-        return None
-    return Spool(settings.data_dir, max_bytes=settings.spool_max_bytes)
+class DrainFailure(StrEnum):
+    """Why batches could not be taken from the spool into the database."""
+
+    DATABASE = "database"  # it cannot be reached, or does not take them now
+    OWNER = "owner"  # the spool belongs to another database
+    SPOOL = "spool"  # the file or its disk fails
+    INTERNAL = "internal"
+
+    @classmethod
+    def of(cls, error: Exception) -> "DrainFailure":
+        """Return what kind of failure an exception is."""
+        if isinstance(error, SpoolOwnerError):
+            return cls.OWNER
+        if isinstance(error, SpoolError | OSError):
+            return cls.SPOOL
+        return cls.DATABASE if isinstance(error, StorageError) else cls.INTERNAL
 
 
 @contextmanager
 def drain_lock(folder: Path) -> Iterator[bool]:
-    """Yield whether this process may drain the spool of a data folder: one may at a time."""
+    """Yield whether this process may drain the spool in a folder: one may at a time. Raises OSError."""
     descriptor = os.open(folder / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         try:
@@ -43,44 +61,80 @@ def drain_lock(folder: Path) -> Iterator[bool]:
 
 
 class SpoolDrain:
-    """A thread of the supervisor that empties the spool whenever the database can be used."""
+    """A thread of the supervisor that empties the spool whenever the database can be used, until it is stopped.
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        """Start it. Raises SpoolError."""
+    Whatever goes wrong, it says so, counts it in `failures`, and tries again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Start it, with the settings that workers have. Raises SpoolError."""
         self._settings = settings
-        self._url = database_url
-        self._spool = open_spool(settings)
+        self.failures = Counter(dict.fromkeys(DrainFailure, 0))
+        self._said = ""
+        self._said_at = 0.0
+        self._backoff_s = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
-        if self._spool is not None:
-            self._report(self._spool)
+        spool = open_spool(settings)
+        if spool is not None:
+            with closing(spool):
+                report_spools(settings.data_dir, spool)
             self._thread.start()
 
     def stop(self) -> None:
         """Stop, after what is being drained now, unless a database that does not answer holds it up."""
         self._stopped.set()
-        if self._spool is not None:
+        if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_S)
 
-    def _report(self, spool: Spool) -> None:
-        status = spool.status()
-        if status.batches:
-            _logger.warning("the spool holds %d batches of earlier; they are stored now", status.batches)
-        if status.refused:
-            _logger.error("%d spooled batches were refused by Postgres; see `spool status`", status.refused)
-
     def _run(self) -> None:
-        while not self._stopped.wait(LOCK_INTERVAL_S):
-            with drain_lock(self._settings.data_dir) as is_mine:
-                if is_mine:
-                    asyncio.run(self._drain())
+        # Each round opens the spool anew: what is wrong with a file may be mended by another one in its place.
+        while not self._stopped.wait(self._backoff_s or LOCK_INTERVAL_S):
+            try:
+                spool = open_spool(self._settings)
+                assert spool is not None  # noqa: S101 - the thread runs only with one
+                with closing(spool):
+                    self._drain_when_alone(spool)
+            except Exception as error:
+                # A thread that ends would leave what was acknowledged where it is.
+                self._note_failure(error)
+                self._backoff_s = min(max(LOCK_INTERVAL_S, 2 * self._backoff_s), LONGEST_BACKOFF_S)
 
-    async def _drain(self) -> None:
-        assert self._spool is not None  # noqa: S101 - the thread runs only with one
-        drainer = Drainer(self._spool, self._url, name="spool")
-        try:
+    def _drain_when_alone(self, spool: Spool) -> None:
+        while not self._stopped.is_set():
+            with drain_lock(spool.folder) as is_mine:
+                if is_mine:
+                    asyncio.run(self._drain(spool))
+            self._stopped.wait(LOCK_INTERVAL_S)
+
+    async def _drain(self, spool: Spool) -> None:
+        drainer = Drainer(spool, database_url_of(self._settings), name="spool")
+        with closing(drainer):
             while not self._stopped.is_set():
-                if not await drainer.drain():
+                try:
+                    has_drained = await drainer.drain()
+                except StorageError as error:
+                    if DrainFailure.of(error) is not DrainFailure.DATABASE:
+                        raise
+                    self._note_failure(error)
+                    has_drained = False
+                else:
+                    self._backoff_s = 0.0
+                    if has_drained:
+                        self._note_success()
+                if not has_drained:
                     await asyncio.sleep(drainer.RETRY_INTERVAL_S)
-        finally:
-            drainer.close()
+
+    def _note_failure(self, error: Exception) -> None:
+        failure = DrainFailure.of(error)
+        self.failures[failure] += 1
+        message = f"the spool cannot be emptied: {error}"
+        if message != self._said or time.monotonic() > self._said_at + REMINDER_INTERVAL_S:
+            level = logging.WARNING if failure is DrainFailure.DATABASE else logging.ERROR
+            _logger.log(level, "%s", message, exc_info=failure is DrainFailure.INTERNAL)
+            self._said, self._said_at = message, time.monotonic()
+
+    def _note_success(self) -> None:
+        if self._said:
+            _logger.warning("the spool is being emptied again")
+            self._said = ""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import psycopg
 
 from storage.database import connect_async, cut_off_after
-from storage.errors import SpoolError
+from storage.database_identity import location_of, read_identity_async
+from storage.errors import SpoolOwnerError, StorageUnavailableError
 from storage.spool.spool import Spool, SpooledBatch
 from storage.writing.claims import find_bodies
 from storage.writing.copier import Copier
@@ -46,7 +47,6 @@ class Drainer:
         self._spool = spool
         self._url = url
         self._name = name
-        self._is_stuck = False  # whether the spool itself failed, which is told once
         self._form = FORM
         self._copier = self._create_copier()
 
@@ -55,25 +55,49 @@ class Drainer:
         self._copier.close()
 
     async def drain(self) -> bool:
-        """Store the oldest batches; return whether there were any and Postgres could be asked."""
+        """Store the oldest batches; return whether there were any.
+
+        Raises StorageUnavailableError when the database does not take them now, SpoolError when the spool cannot be
+        used, SpoolOwnerError when it belongs to another database.
+        """
+        lot = self._spool.oldest(self.LOT_BYTES)
+        if not lot:
+            self._spool.check_in_place()
+            return False
         try:
-            lot = self._spool.oldest(self.LOT_BYTES)
-            if not lot:
-                return False
-            is_done = await self._store(await self._without_stored(lot))
-            self._is_stuck = False
-            if is_done and not self._spool.status().batches:
-                self._spool.shrink()
-                _logger.info("the spool is empty")
-            return is_done
+            if not self._copier.is_connected:
+                await self._check_owner()
+            await self._store(await self._without_stored(lot))
         except psycopg.Error as error:
-            _logger.debug("the spool cannot be drained now: %s", error)
-            return False
-        except SpoolError as error:
-            if not self._is_stuck:
-                _logger.error("the spool cannot be drained: %s", error)
-            self._is_stuck = True
-            return False
+            message = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise StorageUnavailableError(f"the database does not take batches now: {message}") from error
+        if not self._spool.status().batches:
+            self._spool.shrink()
+            _logger.info("the spool is empty")
+        return True
+
+    async def _check_owner(self) -> None:
+        """Make sure that the spool is this database's; one that never knew its database becomes so.
+
+        Raises SpoolOwnerError, SchemaError, psycopg.Error.
+        """
+        connection = await connect_async(self._url, name=self._name)
+        try:
+            with cut_off_after(connection, ANSWER_TIMEOUT_S):
+                database_id = await read_identity_async(connection)
+        finally:
+            await connection.close()
+        owner, location = self._spool.owner(), location_of(self._url)
+        if owner is None or owner.database_id is None:
+            if self._spool.adopt(database_id, location):
+                _logger.warning("the spool is taken to be for the database at %s, which is %s", location, database_id)
+                return
+            owner = self._spool.owner()
+        if owner is None or owner.database_id != database_id:
+            raise SpoolOwnerError(
+                f"it belongs to another database ({owner}), and {location} is database {database_id} now; "
+                "started again, the server uses a spool of this database's own"
+            )
 
     async def _without_stored(self, lot: Sequence[SpooledBatch]) -> list[SpooledBatch]:
         """Return the batches that Postgres does not have, and remove the others. Raises psycopg.Error."""
@@ -113,8 +137,8 @@ class Drainer:
         self._spool.remove(repeats)
         return [spooled for spooled in lot if spooled not in repeats]
 
-    async def _store(self, lot: Sequence[SpooledBatch]) -> bool:
-        """Store batches together, or each alone when Postgres refuses one; return whether it could be asked."""
+    async def _store(self, lot: Sequence[SpooledBatch]) -> None:
+        """Store batches together, or each alone when Postgres refuses one. Raises psycopg.OperationalError."""
         error = await self._copy(lot) if lot else None
         if isinstance(error, psycopg.errors.CheckViolation):
             # The row's day got its own partition while this waited for the default one, and is there next time.
@@ -125,18 +149,16 @@ class Drainer:
         if isinstance(error, psycopg.OperationalError):
             if not self._copier.is_in_doubt:
                 self._spool.mark(lot, 0)
-            return False
+            raise error
         if error is None:
             self._spool.remove(lot)
         elif len(lot) > 1:
             for batch in lot:
-                if not await self._store([batch]):
-                    return False
+                await self._store([batch])
         else:
             reason = error.diag.message_primary or type(error).__name__
             _logger.error("a spooled batch of %d rows is put aside: %s", lot[0].batch.rows, reason)
             self._spool.refuse(lot[0], reason)
-        return True
 
     def _create_copier(self) -> Copier:
         return Copier(self._url, name=self._name, statement=with_claims(self._form))
@@ -151,9 +173,10 @@ class Drainer:
         def fill() -> None:
             try:
                 self._spool.mark(lot, self._copier.backend_pid)
-            except SpoolError as error:
+            except Exception as error:
+                # Nobody else would tell the one who waits.
                 self._copier.close()
-                ended.set_result(psycopg.OperationalError(str(error)))
+                ended.set_exception(error)
                 return
             batches = [spooled.batch for spooled in lot]
             self._copier.add(copy_data(batch.data for batch in batches))

@@ -1,32 +1,24 @@
 """The spool: batches that wait on the local disk while Postgres is away.
 
-An SQLite file in WAL mode with `synchronous=FULL`: what `append` has returned for survives a crash of the process and
-of the machine, a restart, and an upgrade. Several processes append; one drains (see drain.py).
+What `append` has returned for survives a crash of the process and of the machine, a restart, and an upgrade (see
+file.py). Several processes append; one drains (see drain.py).
 """
 
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from storage.errors import SpoolError, SpoolFullError
-from storage.spool import schema
-from storage.spool.disk_reserve import DiskReserve
+from storage.spool.file import SpoolFile
 from storage.writing.claims import Claim
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.row_form import RowForm
 
-FILE = "spool.sqlite3"
-RESERVE_FILE = "spool.reserve"
-RESERVE_BYTES = 2**23  # more than it takes to remove a lot of batches
-BUSY_TIMEOUT_S = 10.0
-
-# A few at a time, since they are written elsewhere first. Only a script is stepped to its end when there are no rows.
-_FREE_PAGES = "PRAGMA incremental_vacuum(1000); PRAGMA wal_checkpoint(TRUNCATE);"
+_USED = "SELECT bytes FROM totals"
 _ADD_FORM = "INSERT OR IGNORE INTO forms (definition) VALUES (?)"
 _APPEND = """
 INSERT INTO batches (spooled_at, row_count, data, claim, claim_body, form)
@@ -48,6 +40,13 @@ SELECT position, ?, ?, row_count, data, spooled_at, claim, claim_body, form FROM
 _STATUS = """
 SELECT batches, row_count, bytes, (SELECT spooled_at FROM batches ORDER BY position LIMIT 1),
        (SELECT count(*) FROM refused), drained_at FROM totals
+"""
+_OWNER = "SELECT database_id, location, used_at FROM owner"
+# Whose it is does not change any more once it is known.
+_ADOPT = """
+INSERT INTO owner (id, database_id, location, used_at) VALUES (1, :database_id, :location, :now)
+    ON CONFLICT (id) DO UPDATE SET database_id = :database_id, location = :location, used_at = :now
+    WHERE database_id = :database_id OR (database_id IS NULL AND location = :location)
 """
 
 
@@ -77,29 +76,36 @@ class SpoolStatus:
     oldest_age_s: float
     stalled_s: float
     refused: int
-    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The database that a spool belongs to. The id is None as long as the one at `location` was never reached."""
+
+    database_id: UUID | None
+    location: str
+    used_at: float
+
+    def __str__(self) -> str:
+        return f"database {self.database_id or 'not reached yet'}, last used at {self.location}"
 
 
 class Spool:
-    """A spool file. Any thread may write; `status` is asked on one thread, and never waits for a writer."""
+    """A spool. Any thread may use it; reading never waits for a writer."""
 
     LOT_BATCHES = 1_000
     ROOM_BYTES = 2**18  # a spool with less room than this counts as full
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
-        """Open the spool of a data folder, and make it when there is none. Raises SpoolError."""
-        self._path = folder / FILE
+        """Open the spool in a folder, and make it when there is none. Raises SpoolError."""
+        self.file = SpoolFile(folder)
         self._max_bytes = max_bytes
-        self._writing = threading.Lock()
-        self._reserve = DiskReserve(folder / RESERVE_FILE, RESERVE_BYTES)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = self._connect()
-            self._path.chmod(0o600)
-            schema.prepare(self._connection)
-            self._reader = self._connect()
-        except (OSError, sqlite3.Error, SpoolError) as error:
-            raise SpoolError(f"the spool {self._path} cannot be used: {error}") from error
+        self._has_failed = False  # whether the last batches could not be written
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it is in."""
+        return self.file.folder
 
     def append(self, batches: Sequence[EncodedBatch], *, in_doubt: int = 0) -> list[int]:
         """Store batches, all or none; when this returns they are durable. Repeated ones are stored once.
@@ -107,37 +113,67 @@ class Spool:
         Returns the positions of those that are not stored: their idempotency keys are there with another body.
         Raises SpoolFullError when there is no room for them, SpoolError when they cannot be written.
         """
+        try:
+            reused = self._append(batches, in_doubt)
+        except SpoolError:
+            self._has_failed = True
+            raise
+        self._has_failed = False
+        return reused
+
+    def _append(self, batches: Sequence[EncodedBatch], in_doubt: int) -> list[int]:
         now = time.time()
-        if not self._reserve.is_kept():
-            raise SpoolFullError(f"there is no room on the disk of the spool {self._path}")
-        with self._transaction() as connection:
-            (used,) = connection.execute("SELECT bytes FROM totals").fetchone()
+        self._use_file_in_place()
+        if not self.file.reserve.is_kept():
+            raise SpoolFullError(f"there is no room on the disk of the spool in {self.folder}")
+        with self.file.transaction() as connection:
+            (used,) = connection.execute(_USED).fetchone()
             if used + sum(len(batch.data) for batch in batches) > self._max_bytes:
-                raise SpoolFullError(f"the spool {self._path} is full")
+                raise SpoolFullError(f"the spool in {self.folder} is full")
             connection.executemany(_ADD_FORM, {(batch.form.definition,) for batch in batches})
             return [position for position, batch in enumerate(batches) if not _append(connection, batch, in_doubt, now)]
+
+    def _use_file_in_place(self) -> None:
+        """Open the file anew when it was deleted or replaced: nobody would ever find what is added to the old one."""
+        if not self.file.is_in_place:
+            self.file.reopen()
+
+    def has_room(self) -> bool:
+        """Try whether an ordinary batch could be kept now. This writes: not for an event loop."""
+        try:
+            self._use_file_in_place()
+            ((used,),) = self.file.read(_USED)
+            if used + self.ROOM_BYTES > self._max_bytes or not self.file.has_disk_room(self.ROOM_BYTES):
+                return False
+            if self._has_failed:
+                self.file.check_writable()
+                self._has_failed = False
+        except SpoolError:
+            return False
+        return True
+
+    def check_in_place(self) -> None:
+        """Raise SpoolError when its file was deleted or replaced, so that others do not use it any more."""
+        if not self.file.is_in_place:
+            raise SpoolError(f"the spool in {self.folder} was deleted or replaced")
 
     def oldest(self, max_bytes: int) -> list[SpooledBatch]:
         """Return the batches that have been here longest, up to `max_bytes` of them, at least one if there is any.
 
         All are of one form, so that one COPY takes them. Raises SpoolError.
         """
-        try:
-            last, size, form = 0, 0, 0
-            for position, length, its_form in self._connection.execute(_SIZES, (self.LOT_BATCHES,)).fetchall():
-                size += length
-                if last and (size > max_bytes or its_form != form):
-                    break
-                last, form = position, its_form
-            rows = self._connection.execute(_BATCHES, (last,)).fetchall()
-        except sqlite3.Error as error:
-            raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
-        return [_batch_of(row) for row in rows]
+        last, size, form = 0, 0, 0
+        for position, length, its_form in self.file.read(_SIZES, (self.LOT_BATCHES,)):
+            size += length
+            if last and (size > max_bytes or its_form != form):
+                break
+            last, form = position, its_form
+        return [_batch_of(row) for row in self.file.read(_BATCHES, (last,))]
 
     def mark(self, batches: Iterable[SpooledBatch], backend_pid: int) -> None:
         """Note durably that a backend may store these batches from now on."""
         marks = [(batch.position, backend_pid) for batch in batches]
-        self._write_anyway(lambda connection: connection.executemany(_MARK, marks))
+        self.file.write_anyway(lambda connection: connection.executemany(_MARK, marks))
 
     def remove(self, batches: Iterable[SpooledBatch]) -> None:
         """Forget batches, which Postgres has."""
@@ -145,73 +181,52 @@ class Spool:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(_REMOVE, positions)
-            if positions:
-                connection.execute(_NOTE_PROGRESS, (time.time(),))
+            connection.execute(_NOTE_PROGRESS, (time.time(),))
 
-        self._write_anyway(write)
+        if positions:
+            self.file.write_anyway(write)
 
     def refuse(self, batch: SpooledBatch, reason: str) -> None:
-        """Put a batch that Postgres refused aside."""
-        with self._transaction() as connection:
+        """Put a batch that Postgres refused aside (see refused.py)."""
+        with self.file.transaction() as connection:
             now = time.time()
             connection.execute(_REFUSE, (now, reason, batch.position))
             connection.execute(_REMOVE, (batch.position,))
             connection.execute(_NOTE_PROGRESS, (now,))
 
     def shrink(self) -> None:
-        """Give the disk back what is not used any more."""
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            while self._connection.execute("PRAGMA freelist_count").fetchone()[0]:
-                self._connection.executescript(_FREE_PAGES)
-        except sqlite3.Error as error:
-            raise SpoolError(f"the spool {self._path} cannot be shrunk: {error}") from error
-        self._reserve.is_kept()
+        """Give the disk back what is not used any more. Raises SpoolError."""
+        self.file.shrink()
 
     def status(self) -> SpoolStatus:
         """Return what is in the spool. Raises SpoolError."""
-        try:
-            batches, rows, size, oldest, refused, drained_at = self._reader.execute(_STATUS).fetchone()
-        except sqlite3.Error as error:
-            raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
+        ((batches, rows, size, oldest, refused, drained_at),) = self.file.read(_STATUS)
         now = time.time()
         age_s, stalled_s = (max(0.0, now - oldest), max(0.0, now - max(oldest, drained_at))) if oldest else (0.0, 0.0)
-        is_full = size + self.ROOM_BYTES > self._max_bytes or not self._reserve.is_kept()
-        return SpoolStatus(batches, rows, size, age_s, stalled_s, refused, is_full)
+        return SpoolStatus(batches, rows, size, age_s, stalled_s, refused)
+
+    def owner(self) -> Owner | None:
+        """Return whose it is; None when it was never used with a database that said who it is. Raises SpoolError."""
+        rows = self.file.read(_OWNER)
+        if not rows:
+            return None
+        database_id, location, used_at = rows[0]
+        return Owner(UUID(database_id) if database_id else None, location, used_at)
+
+    def adopt(self, database_id: UUID | None, location: str) -> bool:
+        """Make it the spool of a database, unless it is another one's; tell whether it is this one's now.
+
+        Without an id it becomes the spool of whatever database is first reached at `location`. Raises SpoolError.
+        """
+        values = {"database_id": str(database_id) if database_id else None, "location": location, "now": time.time()}
+        with self.file.transaction() as connection:
+            connection.execute(_ADOPT, values)
+        owner = self.owner()
+        return owner is not None and (owner.database_id, owner.location) == (database_id, location)
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
-        self._connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-
-    def _write_anyway(self, write: Callable[[sqlite3.Connection], object]) -> None:
-        """Write what makes room in the end, with the disk space that is reserved for it when there is no other."""
-        try:
-            with self._transaction() as connection:
-                write(connection)
-        except SpoolError:
-            if not self._reserve.give_up():
-                raise
-            with self._transaction() as connection:
-                write(connection)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._writing:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-        except sqlite3.Error as error:
-            raise SpoolError(f"the spool {self._path} cannot be written: {error}") from error
+        self.file.close()
 
 
 def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, now: float) -> bool:

@@ -74,6 +74,11 @@ class Copier:
         return self._state is _State.IDLE
 
     @property
+    def is_connected(self) -> bool:
+        """Tell whether the next copy goes over the connection of the last one."""
+        return self._link is not None and not self._link.is_lost
+
+    @property
     def is_filling(self) -> bool:
         """Tell whether rows can be added now."""
         return self._state is _State.FILLING
@@ -87,10 +92,10 @@ class Copier:
         assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
         self._on_ready, self._on_end = on_ready, on_end
         self.is_in_doubt = False
-        if self._link is None or self._link.is_lost:
-            self._open()
-        else:
+        if self.is_connected:
             self._start()
+        else:
+            self._open()
 
     def add(self, data: bytes) -> None:
         """Hand over rows, in the form that the statement asks for; only while filling."""

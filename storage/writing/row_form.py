@@ -5,7 +5,7 @@ Rows may wait in the spool for a server of a later version, whose columns are ot
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Self, TypeAlias
@@ -51,14 +51,14 @@ class RowForm(NamedTuple):
         names = ", ".join(f'"{name}"' for name, _ in self.columns)
         return f'COPY "{self.table}" ({names}) FROM STDIN (FORMAT BINARY)'
 
-    def decode(self, data: bytes) -> "list[Mapping[str, Value]]":
+    def decode(self, data: bytes) -> "list[dict[str, Value]]":
         """Return encoded rows as values by column. Raises ValueError when they are not rows of this form."""
         try:
             return list(self._rows(data))
         except (struct.error, UnicodeDecodeError) as error:
             raise ValueError(f"these are no rows of {self.table}: {error}") from error
 
-    def _rows(self, data: bytes) -> "Iterator[Mapping[str, Value]]":
+    def _rows(self, data: bytes) -> "Iterator[dict[str, Value]]":
         offset = 0
         while offset < len(data):
             (count,) = _COUNT.unpack_from(data, offset)

@@ -15,7 +15,7 @@ COMMANDS = {
     "migrate": (),
     "projects": ("create", "list"),
     "keys": ("create", "limit", "list", "revoke", "rotate"),
-    "spool": ("status", "drain"),
+    "spool": ("status", "drain", "list", "export", "retry", "discard"),
     "sample": (),
     "psql": (),
 }

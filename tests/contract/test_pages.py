@@ -29,7 +29,7 @@ def validator(document: dict[str, Any], name: str) -> jsonschema.Draft202012Vali
 def test_probes(server: RunningServer) -> None:
     assert (server.request("GET", "/healthz").status, server.request("GET", "/healthz").json) == (200, {"status": "ok"})
     ready = server.request("GET", "/readyz")
-    spool = {"batches": 0, "rows": 0, "bytes": 0, "oldestSeconds": 0.0}
+    spool = {"batches": 0, "rows": 0, "bytes": 0, "oldestSeconds": 0.0, "stalledSeconds": 0.0}
     assert (ready.status, ready.json) == (200, {"status": "ready", "spool": spool})
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from storage.errors import StorageUnavailableError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
@@ -67,7 +68,8 @@ def test_what_cannot_be_stored_yet_stays(
     drain = Drain(loop, spool, door.url)
     spool.append([encoded(2)])
     door.shut()
-    assert not drain.drain()
+    with pytest.raises(StorageUnavailableError):
+        drain.drain()
     assert spool.status().batches == 1
     door.open()
     assert drain.drain()
@@ -129,7 +131,8 @@ def test_a_connection_lost_in_the_middle_doubles_nothing(
         draining = loop.start(drain.drainer.drain())
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         terminate_backends(connection)
-        assert not draining.result(20)
+        with pytest.raises(StorageUnavailableError):
+            draining.result(20)
         open_gate()
-    wait_until(drain.drain)
+    assert drain.drain()
     assert count_rows(connection) == len({row["id"] for row in rows_by_id(connection)}) == 3

@@ -15,7 +15,8 @@ from uuid import uuid4
 import pytest
 
 from storage.errors import SpoolError, SpoolFullError
-from storage.spool.spool import FILE, Spool
+from storage.spool.file import FILE
+from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
 from storage.writing.row_encoding import encode_batch
 from tests.storage.rows import encoded, make_columns
@@ -87,7 +88,7 @@ def test_a_full_spool_takes_nothing_more_until_there_is_room(tmp_path: Path) -> 
         spool.append([batch, batch])
     assert spool.status().batches == 1
     spool.append([batch])
-    assert spool.status().is_full
+    assert not spool.has_room()
     spool.remove(spool.oldest(1))
     spool.append([batch])
 
@@ -101,10 +102,10 @@ def test_a_spool_on_a_full_disk_can_be_emptied(small_disk: Path) -> None:
     while lot := spool.oldest(2**20):
         spool.mark(lot, 4711)
         spool.remove(lot)
-    assert spool.status().is_full
+    assert not spool.has_room()
     spool.shrink()
     (small_disk / "filling").unlink()
-    assert not spool.status().is_full
+    assert spool.has_room()
     spool.append([encoded()])
     spool.close()
 

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from storage.errors import SpoolError
-from storage.spool.spool import FILE, Spool
+from storage.spool.file import FILE
+from storage.spool.spool import Spool
 from storage.writing.row_encoding import FORM, copy_data
 from storage.writing.row_form import RowForm
 from tests.storage.event_loop import EventLoop

@@ -7,7 +7,7 @@ key, `doubt-stored` and `doubt-lost`, which one backend may have stored, and `re
 import gzip
 from pathlib import Path
 
-from storage.spool.spool import FILE
+from storage.spool.file import FILE
 
 BACKEND_PID = 2**22
 ROWS = {"plain": 2, "keyed": 1, "doubt-stored": 3, "doubt-lost": 4, "last": 5}
