@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from bench.faults import disk
+from bench.faults.postgres import wait_until
 from bench.faults.stand import DATABASE, SPOOL, Stand
+from storage.partitions import DAYS_AHEAD, partition_name
 from storage.spool.spool import Spool
 
 RESTART_INTERVAL_S = 3.0
@@ -33,6 +37,10 @@ _READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
 _READ_WRITE = "ALTER SYSTEM RESET default_transaction_read_only"
 _RELOAD = "SELECT pg_reload_conf()"
 _LOCK = "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"
+_LOCK_AS_PG_DUMP = (
+    "LOCK TABLE http_requests, idempotency_keys, api_keys, projects, schema_migrations IN ACCESS SHARE MODE"
+)
+_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,20 @@ def _lock_table(stand: Stand, length: Length) -> float:
     return time.monotonic()
 
 
+def _back_up(stand: Stand, length: Length) -> float:
+    due = partition_name(datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD))
+    with stand.postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(due)))
+        with connection.transaction():
+            connection.execute(_LOCK_AS_PG_DUMP)
+            stand.server.kill()
+            stand.server.start()
+            time.sleep(length.seconds)
+        ended_at = time.monotonic()
+        wait_until(lambda: connection.execute(_EXISTS, (due,)).fetchone() == (True,), "the partition is made")
+    return ended_at
+
+
 def _kill_backends(stand: Stand, length: Length) -> float:
     with stand.postgres.connect() as connection:
         for _ in length.repeat():
@@ -227,6 +249,7 @@ FAULTS = (
     Fault("full-spool-disk", "Postgres is stopped, the disk of the spool full", _fill_spool_disk, disk=SPOOL),
     Fault("spool-disk-stays-full", "the same, and only the spool can make room", _fill_spool_disk_for_good, disk=SPOOL),
     Fault("lock-table", "http_requests is locked (ACCESS EXCLUSIVE), 10 s at least", _lock_table),
+    Fault("backup", "pg_dump's locks, a partition is due, and the server is killed (-9) and started", _back_up),
     Fault("kill-backends", "backends are terminated at random", _kill_backends),
     Fault("kill-workers", "workers are killed (-9) at random", _kill_workers),
     Fault("kill-server", "the whole server is killed (-9) and started again", _kill_server),

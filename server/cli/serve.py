@@ -35,7 +35,8 @@ Send a batch, by HTTP and by gRPC, then look at the rows:
 -H 'Content-Type: application/json' -d "$BATCH"
   grpcurl {grpcurl_flags}-H "x-seestack-key: $KEY" -d "$BATCH" {grpc_target} \
 seestack.ingest.v1.IngestService/IngestHttpRequests
-  {psql} -c 'SELECT "timestamp", method, host, path, status_code FROM http_requests ORDER BY id DESC LIMIT 20'
+  {psql} -c "SELECT timestamp, method, host, path, status_code FROM http_requests \
+WHERE project_id = '{project_id}' AND timestamp > now() - interval '1 day' ORDER BY timestamp DESC LIMIT 20"
 """
 _NO_CREDENTIALS = """\
 
@@ -76,6 +77,7 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
         metrics_url=f"http://{join_host_port(metrics_host, settings.metrics_port)}{METRICS_PATH}",
         file=file,
         quoted_file=shlex.quote(str(file)),
+        project_id=credentials[0] if credentials else "",
         batch=_example_batch(credentials[0]) if credentials else "",
         psql=_own_command(settings, "psql"),
     )
