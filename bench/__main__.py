@@ -24,7 +24,8 @@ from server.processes import supervisor
 from server.processes.listeners import listen, reserve
 from server.processes.signals import Flag
 from server.settings import load_settings
-from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER
 
 FOLDER = Path(__file__).parent
 INGEST_PATH = "/ingest/v1/http-requests"
@@ -87,7 +88,7 @@ def measure_copy(server: RunningServer, database: psycopg.Connection, batches: B
     while time.perf_counter() - started < SECONDS:
         begun = time.perf_counter()
         for flush in flushes:
-            with database.cursor() as cursor, cursor.copy(COPY) as copy:
+            with database.cursor() as cursor, cursor.copy(HTTP_REQUESTS.form.copy_statement) as copy:
                 copy.write(flush)
         rates.append(len(flushes) * COPY_ROWS / (time.perf_counter() - begun))
     return median(rates)

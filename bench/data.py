@@ -10,7 +10,8 @@ from seestack.ingest.v1 import ingest_pb2
 from server.cli.sample_traffic import make_items, to_message
 from server.contract.validation import validate_batch
 from server.grpc.messages import decode_batch
-from storage.writing.row_encoding import EncodedBatch, encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import EncodedBatch
 
 DIFFERENT_BATCHES = 64
 
@@ -44,4 +45,4 @@ def make_batches(project_id: str, api_key: str, rows_each: int, *, path: str) ->
 def encode_for_copy(messages: list[bytes], project_id: str) -> list[EncodedBatch]:
     """Return batches as the server hands them to COPY, for the floor."""
     project = uuid.UUID(project_id)
-    return [encode_batch(project, validate_batch(decode_batch(message), project)) for message in messages]
+    return [HTTP_REQUESTS.encode(project, validate_batch(decode_batch(message), project)) for message in messages]

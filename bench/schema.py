@@ -32,7 +32,8 @@ from bench.schema_variants import VARIANTS, Recode, Variant
 from server.cli.sample_traffic import make_items
 from storage.embedded.server import EmbeddedServer
 from storage.migrations import migrate
-from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER, HttpRequestColumns, encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, Values
 
 RESULTS = Path(__file__).with_name("schema-results.json")
 ROWS = 500_000
@@ -88,7 +89,7 @@ class Batch(NamedTuple):
     """What one sender sends at once."""
 
     project_id: UUID
-    columns: HttpRequestColumns
+    columns: Values
 
 
 # What came of a variant, by the names below and those of READS.
@@ -137,24 +138,24 @@ def make_batches(rows: int, source: random.Random) -> list[Batch]:
     ]
 
 
-def _make_columns(position: int, us_per_row: float, source: random.Random) -> HttpRequestColumns:
+def _make_columns(position: int, us_per_row: float, source: random.Random) -> Values:
     items = make_items(BATCH_ROWS, source)
     happened = sorted(max(0.0, position - source.uniform(0, DISORDER_ROWS)) for _ in items)
     start_ms = int(DAY.timestamp() * 1000)
-    return HttpRequestColumns(
-        trace_id=_make_traces(BATCH_ROWS, source),
-        direction=[item["direction"] for item in items],
-        method=[item["method"] for item in items],
-        host=[item["host"] for item in items],
-        path=[item["path"] for item in items],
-        status_code=[item["statusCode"] for item in items],
-        duration_ms=[item["durationMs"] for item in items],
-        request_size=[item["requestSize"] for item in items],
-        response_size=[item["responseSize"] for item in items],
-        user_id=[item.get("userId") for item in items],
-        error_fingerprint=[item.get("errorFingerprint") for item in items],
-        timestamp_us=[(start_ms + int(row * us_per_row / 1000)) * 1000 for row in happened],
-    )
+    return {
+        "trace_id": _make_traces(BATCH_ROWS, source),
+        "direction": [item["direction"] for item in items],
+        "method": [item["method"] for item in items],
+        "host": [item["host"] for item in items],
+        "path": [item["path"] for item in items],
+        "status_code": [item["statusCode"] for item in items],
+        "duration_ms": [item["durationMs"] for item in items],
+        "request_size": [item["requestSize"] for item in items],
+        "response_size": [item["responseSize"] for item in items],
+        "user_id": [item.get("userId") for item in items],
+        "error_fingerprint": [item.get("errorFingerprint") for item in items],
+        "timestamp": [(start_ms + int(row * us_per_row / 1000)) * 1000 for row in happened],
+    }
 
 
 def _make_traces(rows: int, source: random.Random) -> list[str]:
@@ -175,11 +176,11 @@ def make_parameters(batches: Sequence[Batch], source: random.Random) -> dict[str
         "small_project": min(set(owners), key=owners.count),
         "start": start,
         "end": start + timedelta(hours=1),
-        "direction": batch.columns.direction[row],
-        "method": batch.columns.method[row],
-        "host": batch.columns.host[row],
+        "direction": batch.columns["direction"][row],
+        "method": batch.columns["method"][row],
+        "host": batch.columns["host"][row],
         "path": f"/api/orders/{source.randrange(10_000)}",
-        "trace": batch.columns.trace_id[row],
+        "trace": batch.columns["trace_id"][row],
     }
 
 
@@ -222,7 +223,7 @@ def create_table(database: psycopg.Connection, variant: Variant) -> None:
 
 def encode_copies(batches: Sequence[Batch], recode: Recode) -> list[bytes]:
     """Return the rows as whole binary COPYs of COPY_ROWS each."""
-    encoded = [encode_batch(project_id, recode(columns)).data for project_id, columns in batches]
+    encoded = [HTTP_REQUESTS.encode(project_id, recode(columns)).data for project_id, columns in batches]
     size = COPY_ROWS // BATCH_ROWS
     starts = range(0, len(encoded), size)
     return [b"".join([COPY_HEADER, *encoded[start : start + size], COPY_TRAILER]) for start in starts]
@@ -235,7 +236,7 @@ def fill(database: psycopg.Connection, copies: Sequence[bytes]) -> tuple[list[fl
     seconds = []
     for rows in copies:
         started = time.perf_counter()
-        with database.cursor() as cursor, cursor.copy(COPY) as copy:
+        with database.cursor() as cursor, cursor.copy(HTTP_REQUESTS.form.copy_statement) as copy:
             copy.write(rows)
         seconds.append(time.perf_counter() - started)
     return seconds, cpu_seconds(backend) - cpu_before

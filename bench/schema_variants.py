@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage.writing.row_encoding import HttpRequestColumns
+from storage.writing.row_encoding import Values
 
-Recode = Callable[[HttpRequestColumns], HttpRequestColumns]
+Recode = Callable[[Values], Values]
 
 
-def _unchanged(columns: HttpRequestColumns) -> HttpRequestColumns:
+def _unchanged(columns: Values) -> Values:
     return columns
 
 
-def _direction_initials(columns: HttpRequestColumns) -> HttpRequestColumns:
-    return columns._replace(direction=[value[0] for value in columns.direction])
+def _direction_initials(columns: Values) -> Values:
+    return {**columns, "direction": [value[0] for value in columns["direction"]]}
 
 
-def _empty_for_none(columns: HttpRequestColumns) -> HttpRequestColumns:
-    return columns._replace(
-        user_id=[value or "" for value in columns.user_id],
-        error_fingerprint=[value or "" for value in columns.error_fingerprint],
-    )
+def _empty_for_none(columns: Values) -> Values:
+    return {
+        name: [value or "" for value in values] if name in ("user_id", "error_fingerprint") else values
+        for name, values in columns.items()
+    }
 
 
 @dataclass(frozen=True)

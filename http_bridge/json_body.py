@@ -1,34 +1,25 @@
 """Request bodies: from JSON to the service layer's terms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from server.contract.batch import InvalidTimestamp, NotAnArray, RawBatch, RawItems
-from server.contract.timestamps import parse_rfc3339_column
+from server.contract.batch import NotAnArray, RawBatch, RawItems
+from server.contract.fields import FIELDS
+from server.contract.rules import NOT_A_DATE_TIME, Timestamp, Violation
+from server.contract.timestamps import parse_rfc3339, parse_rfc3339_column
 from server.errors import MalformedRequestError, ValidationFailedError
 
-
-class _Item(msgspec.Struct, rename="camel", gc=False):
-    """An item of the body; the fields are those of server.contract.batch.FIELDS, in that order, of any type yet."""
-
-    trace_id: Any = None
-    direction: Any = None
-    method: Any = None
-    host: Any = None
-    path: Any = None
-    status_code: Any = None
-    duration_ms: Any = None
-    request_size: Any = None
-    response_size: Any = None
-    user_id: Any = None
-    error_fingerprint: Any = None
-    timestamp: Any = None
+# An item of the body, its fields of any type yet.
+_NAMES = [field.name for field in FIELDS]
+_TIMESTAMPS = [field.name for field in FIELDS if isinstance(field.rule, Timestamp)]
+_Item = msgspec.defstruct("_Item", [(name, Any, None) for name in _NAMES], rename="camel", gc=False)
 
 
 class _Body(msgspec.Struct, rename="camel"):
     project_id: Any = None
-    requests: list[_Item] | None = None
+    requests: list[_Item] | None = None  # type: ignore[valid-type]
     idempotency_key: Any = None
 
 
@@ -75,23 +66,24 @@ def _decode_unusual(body: bytes) -> RawBatch:
     return RawBatch(decoded.project_id, _to_columns(objects, not_objects), decoded.idempotency_key)
 
 
-def _to_columns(items: list[_Item], not_objects: frozenset[int] = frozenset()) -> RawItems:
-    columns: list[Any] = list(zip(*map(msgspec.structs.astuple, items), strict=True))
-    if columns:
-        columns[-1] = _to_timestamps(columns[-1])
+def _to_columns(items: list[msgspec.Struct], not_objects: frozenset[int] = frozenset()) -> RawItems:
+    if not items:
+        return RawItems(0, {})
+    values = zip(*map(msgspec.structs.astuple, items), strict=True)
+    columns: dict[str, Sequence[Any]] = dict(zip(_NAMES, values, strict=True))
+    for name in _TIMESTAMPS:
+        columns[name] = _to_timestamps(columns[name])
     return RawItems(len(items), columns, not_objects)
 
 
-def _to_timestamps(values: tuple[Any, ...]) -> list[int | type[InvalidTimestamp] | None]:
+def _to_timestamps(values: Sequence[Any]) -> Sequence[int | Violation | None]:
     try:
-        parsed = parse_rfc3339_column(values)
+        return parse_rfc3339_column(values)
     except TypeError:
-        parsed = [None]
-    return [_to_timestamp(value) for value in values] if None in parsed else parsed  # type: ignore[return-value]
+        return [_to_timestamp(value) for value in values]
 
 
-def _to_timestamp(value: object) -> int | type[InvalidTimestamp] | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    parsed = parse_rfc3339_column([value])[0] if isinstance(value, str) else None
-    return InvalidTimestamp if parsed is None else parsed
+def _to_timestamp(value: object) -> int | Violation | None:
+    if isinstance(value, str):
+        return parse_rfc3339(value)
+    return None if value is None else NOT_A_DATE_TIME

@@ -6,8 +6,8 @@ from importlib.metadata import version
 from typing import Any
 
 from http_bridge.cors import MAX_AGE_S
+from server.contract.fields import EXAMPLE, FIELDS, Field
 from server.contract.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
-from server.contract.rules import MAX_INT64, MAX_PATH_LENGTH, RULES, Text
 from server.contract.validation import MAX_DETAILS, MAX_ITEMS
 from server.errors import OUTCOMES, ErrorCode
 from server.settings import Contract, Settings
@@ -15,54 +15,9 @@ from server.settings import Contract, Settings
 _EXAMPLE_PROJECT = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 _EXAMPLE_REQUEST_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 _EXAMPLE_TIME = "2026-03-31T12:00:00.000Z"
-_EXAMPLE_BATCH = {
-    "projectId": _EXAMPLE_PROJECT,
-    "requests": [
-        {
-            "traceId": "trace-001",
-            "direction": "outbound",
-            "method": "POST",
-            "host": "payments.stripe.com",
-            "path": "/v1/charges",
-            "statusCode": 200,
-            "durationMs": 320,
-            "requestSize": 256,
-            "responseSize": 1024,
-            "userId": "usr_99",
-            "timestamp": _EXAMPLE_TIME,
-        },
-        {
-            "traceId": "trace-002",
-            "direction": "inbound",
-            "method": "GET",
-            "host": "api.myapp.com",
-            "path": "/api/orders",
-            "statusCode": 401,
-            "durationMs": 8,
-            "requestSize": 0,
-            "responseSize": 64,
-            "timestamp": "2026-03-31T12:00:01.000Z",
-        },
-    ],
-}
+_EXAMPLE_BATCH = {"projectId": _EXAMPLE_PROJECT, "requests": [EXAMPLE]}
 _EXAMPLE_DETAILS = {"requests[0].traceId": "must not be blank", "requests[1].statusCode": "must not be null"}
 
-_DESCRIPTIONS = {
-    "traceId": "The trace the request belongs to.",
-    "direction": "`inbound`: served by the sender. `outbound`: made by the sender.",
-    "method": "HTTP method, a token of RFC 9110; stored in upper case.",
-    "host": "Host that served the request.",
-    "path": "Path. A `?` or `#` and what follows is cut off and never stored.",
-    "statusCode": "Status of the response, 0 when none came.",
-    "durationMs": "Milliseconds the request took.",
-    "requestSize": "Bytes of the request's body.",
-    "responseSize": "Bytes of the response's body.",
-    "userId": "The user on whose behalf the request was made.",
-    "errorFingerprint": "Groups equal errors.",
-    "timestamp": "When the request happened: RFC 3339, with `Z` or an offset; stored to the microsecond.",
-}
-_OPTIONAL = frozenset({"userId", "errorFingerprint"})
-_SIZES = frozenset({"requestSize", "responseSize"})
 _INGEST_ERRORS = (
     ErrorCode.MALFORMED_REQUEST,
     ErrorCode.INVALID_API_KEY,
@@ -76,14 +31,6 @@ _INGEST_ERRORS = (
 _RETRIED = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.SERVICE_UNAVAILABLE})
 # What is refused after the request has been counted.
 _COUNTED = frozenset(_INGEST_ERRORS) - {ErrorCode.INVALID_API_KEY, ErrorCode.SERVICE_UNAVAILABLE}
-_NOT_NUL = r"^[^\u0000]*$"
-_NOT_BLANK_NOT_NUL = r"^(?=[\s\S]*\S)[^\u0000]*$"
-_PATTERNS = {
-    "method": r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$",
-    "path": rf"^(?=[^?#]*[^\s?#])[^?#\u0000]{{1,{MAX_PATH_LENGTH}}}([?#][^\u0000]*)?$",
-    "userId": _NOT_NUL,
-    "errorFingerprint": _NOT_NUL,
-}
 
 Schema = dict[str, Any]
 
@@ -196,7 +143,7 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/Accepted"},
-                        "examples": {"accepted": {"value": {"ok": True, "accepted": 2}}},
+                        "examples": {"accepted": {"value": {"ok": True, "accepted": 1}}},
                     }
                 },
             },
@@ -278,30 +225,17 @@ def _batch_schema(*, lenient: bool) -> Schema:
 
 
 def _item_schema(*, lenient: bool) -> Schema:
-    optional = _OPTIONAL | _SIZES if lenient else _OPTIONAL
+    optional = {field for field in FIELDS if not field.rule.required or (lenient and field.lenient_default is not None)}
     return {
         "type": "object",
         "description": "One HTTP request. Unknown fields are ignored.",
-        "properties": {name: _field_schema(name, optional=name in optional) for name in RULES},
-        "required": [name for name in RULES if name not in optional],
+        "properties": {field.json_name: _field_schema(field, optional=field in optional) for field in FIELDS},
+        "required": [field.json_name for field in FIELDS if field not in optional],
     }
 
 
-def _field_schema(name: str, *, optional: bool) -> Schema:
-    rule = RULES[name]
-    schema: Schema = {"description": _DESCRIPTIONS[name]}
-    if name == "statusCode":
-        schema |= {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 100, "maximum": 599}]}
-    elif name == "direction":
-        schema |= {"type": "string", "enum": ["inbound", "outbound"]}
-    elif name == "timestamp":
-        schema |= {"type": "string", "format": "date-time"}
-    elif isinstance(rule, Text):
-        schema |= {"type": "string", "pattern": _PATTERNS.get(name, _NOT_BLANK_NOT_NUL)}
-        if name != "path":  # what counts is the length before the query
-            schema["maxLength"] = rule.longest
-    else:
-        schema |= {"type": "integer", "minimum": 0, "maximum": MAX_INT64}
+def _field_schema(field: Field, *, optional: bool) -> Schema:
+    schema: Schema = {"description": field.description, **field.rule.schema}
     if optional:
         schema["type"] = [schema["type"], "null"]
     return schema

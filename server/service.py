@@ -35,7 +35,7 @@ from storage.keys.api_keys import ApiKey
 from storage.keys.snapshot import KeySnapshot
 from storage.spool.spool import SpoolStatus
 from storage.writing.claims import find_bodies
-from storage.writing.row_encoding import encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.submission import Submission
 from storage.writing.writer import EventWriter
 
@@ -149,11 +149,11 @@ class IngestService:
             raise PayloadTooLargeError(self._max_body_bytes)
         batch = request.decode(body)
         claim = claim_of(key.project_id, request.idempotency_key, batch.idempotency_key, body)
-        columns = validate_batch(batch, key.project_id, lenient=self._is_lenient)
+        values = validate_batch(batch, key.project_id, lenient=self._is_lenient)
         if request.usage is not None:
-            request.usage.take_rows(len(columns.trace_id))
+            request.usage.take_rows(HTTP_REQUESTS.count(values))
         writer = self._writer if claim is None else self._claiming_writer
-        return writer.submit(encode_batch(key.project_id, columns, claim))
+        return writer.submit(HTTP_REQUESTS.encode(key.project_id, values, claim))
 
     async def _authenticate(self, request: IngestRequest) -> ApiKey:
         key = await self._authenticator.authenticate(find_raw_key(request.header, lenient=self._is_lenient))

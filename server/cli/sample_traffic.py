@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 import grpc
 import msgspec
+from google.protobuf.json_format import ParseDict
 
 from seestack.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from server.access.api_key_header import KEY_HEADER
+from server.contract.fields import EXAMPLE
 
 TIMEOUT_S = 15.0
 
@@ -49,14 +51,7 @@ def make_items(count: int, source: random.Random) -> list[dict[str, Any]]:
 
 def to_message(item: dict[str, Any]) -> ingest_pb2.HttpRequest:
     """Return an item as a protobuf message."""
-    message = ingest_pb2.HttpRequest()
-    fields = {field.json_name: field.name for field in message.DESCRIPTOR.fields}
-    for name, value in item.items():
-        if name == "timestamp":
-            message.timestamp.FromJsonString(value)
-        else:
-            setattr(message, fields[name], value)
-    return message
+    return ParseDict(item, ingest_pb2.HttpRequest())
 
 
 class HttpClient:
@@ -136,7 +131,7 @@ def send_at_rate(
 def _make_item(source: random.Random) -> dict[str, Any]:
     direction, method, host, path = source.choice(_ROUTES)
     status_code = source.choices(_STATUS_CODES, _STATUS_WEIGHTS)[0]
-    item = {
+    made_up = {
         "traceId": f"{source.getrandbits(128):032x}",
         "direction": direction,
         "method": method,
@@ -146,10 +141,8 @@ def _make_item(source: random.Random) -> dict[str, Any]:
         "durationMs": int(source.lognormvariate(4, 1)),
         "requestSize": 0 if method in ("GET", "DELETE") else source.randrange(100, 10_000),
         "responseSize": 0 if status_code in (0, 204) else source.randrange(50, 50_000),
+        "userId": f"usr_{source.randrange(5_000)}" if source.random() < 0.6 else None,
+        "errorFingerprint": f"{source.randrange(50):08x}" if status_code >= 500 else None,
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    if source.random() < 0.6:
-        item["userId"] = f"usr_{source.randrange(5_000)}"
-    if status_code >= 500:
-        item["errorFingerprint"] = f"{source.randrange(50):08x}"
-    return item
+    return {name: value for name, value in {**EXAMPLE, **made_up}.items() if value is not None}

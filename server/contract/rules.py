@@ -6,23 +6,21 @@ when it cannot are the values examined one by one, to say what is wrong with whi
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
-
-from server.contract.batch import InvalidTimestamp
 
 NOT_BLANK = "must not be blank"
 NOT_NULL = "must not be null"
 MAX_INT64 = 2**63 - 1
-MAX_PATH_LENGTH = 8192
 
 # RFC 9110, 5.6.2.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
-_DIRECTIONS = frozenset({"inbound", "outbound"})
+_DIRECTIONS = ("inbound", "outbound")
 _COMMON_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _INT = {int}
 _STATUS_CODES = frozenset({0, *range(100, 600)})
+
+Schema = Mapping[str, object]
 
 
 class Violation(NamedTuple):
@@ -31,8 +29,15 @@ class Violation(NamedTuple):
     message: str
 
 
+NOT_A_DATE_TIME = Violation("must be a valid ISO-8601 date-time")
+NO_OFFSET = Violation("must be a valid ISO-8601 date-time with Z or an offset")
+
+
 class Rule(Protocol):
-    """What is right for the values of one field."""
+    """What is right for the values of one field. `schema` says so in JSON Schema, as far as that can be said there."""
+
+    schema: Schema
+    required: bool
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """Return the values as they are stored; None when at a glance some may be wrong. None is never empty."""
@@ -46,8 +51,12 @@ class Text:
 
     def __init__(self, longest: int, *, required: bool = True) -> None:
         """`longest` is in characters."""
-        self.longest = longest
-        self._required = required
+        self.required = required
+        self._longest = longest
+        self.schema: Schema = {"type": "string", "pattern": self._pattern(), "maxLength": longest}
+
+    def _pattern(self) -> str:
+        return r"^(?=[\s\S]*\S)[^\u0000]*$" if self.required else r"^[^\u0000]*$"
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
@@ -55,35 +64,43 @@ class Text:
 
     def _join(self, column: Sequence[object]) -> str | None:
         """Return all values with NUL between them when all are right, else None."""
-        values: Sequence[Any] = column if self._required else [value for value in column if value is not None]
+        values: Sequence[Any] = column if self.required else [value for value in column if value is not None]
         try:
             text = "\0".join(values)
         except TypeError:
             return None
         is_right = (
             text.count("\0") <= max(0, len(values) - 1)
-            and (len(text) <= self.longest or max(map(len, values)) <= self.longest)
-            and (not self._required or ("" not in values and not _has_blank(text, values)))
+            and (len(text) <= self._longest or max(map(len, values)) <= self._longest)
+            and (not self.required or ("" not in values and not _has_blank(text, values)))
         )
         return text if is_right else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
         if value is None:
-            return Violation(NOT_BLANK) if self._required else None
+            return Violation(NOT_BLANK) if self.required else None
         if not isinstance(value, str):
             return Violation("must be a string")
         if "\0" in value:
             return Violation("must not contain NUL characters")
-        if self._required and not value.strip():
+        if self.required and not value.strip():
             return Violation(NOT_BLANK)
-        if len(value) > self.longest:
-            return Violation(f"size must be between 1 and {self.longest}")
+        if len(value) > self._longest:
+            return Violation(f"size must be between 1 and {self._longest}")
         return value
 
 
 class Path(Text):
     """A path; its query and fragment may hold secrets, so they are cut off before anything else is done."""
+
+    def __init__(self, longest: int) -> None:
+        """`longest` is in characters, without what is cut off."""
+        super().__init__(longest)
+        self.schema = {"type": "string", "pattern": self._pattern()}
+
+    def _pattern(self) -> str:
+        return rf"^(?=[^?#]*[^\s?#])[^?#\u0000]{{1,{self._longest}}}([?#][^\u0000]*)?$"
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
@@ -100,6 +117,9 @@ class Path(Text):
 class Method(Text):
     """An HTTP method: a token (RFC 9110, 9.1), stored in upper case."""
 
+    def _pattern(self) -> str:
+        return f"^{_TCHARS}$"
+
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
         return column if _are_among(_COMMON_METHODS, column) else None
@@ -109,15 +129,18 @@ class Method(Text):
         text = super().examine(value)
         if not isinstance(text, str):
             return text
-        return text.upper() if _TOKEN.fullmatch(text) else Violation("must be a valid HTTP method")
+        return text.upper() if re.fullmatch(_TCHARS, text) else Violation("must be a valid HTTP method")
 
 
 class Direction:
     """`inbound` or `outbound`."""
 
+    schema: Schema = {"type": "string", "enum": _DIRECTIONS}
+    required = True
+
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        return column if _are_among(_DIRECTIONS, column) else None
+        return column if _are_among(frozenset(_DIRECTIONS), column) else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
@@ -130,6 +153,9 @@ class Direction:
 
 class Integer:
     """An integer from 0 to what a bigint holds. 1.0 is an integer (JSON has one number type), true is not."""
+
+    schema: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_INT64}
+    required = True
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
@@ -158,6 +184,8 @@ class Integer:
 class StatusCode(Integer):
     """0 when no response came, else an HTTP status code."""
 
+    schema: Schema = {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 100, "maximum": 599}]}
+
     def _in_range(self, values: Sequence[int]) -> bool:
         return _STATUS_CODES.issuperset(values)
 
@@ -166,7 +194,10 @@ class StatusCode(Integer):
 
 
 class Timestamp:
-    """A date-time, by now in microseconds."""
+    """A date-time, by now in microseconds, or the Violation that its decoder found."""
+
+    schema: Schema = {"type": "string", "format": "date-time"}
+    required = True
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
@@ -174,9 +205,7 @@ class Timestamp:
 
     def examine(self, value: object) -> object:
         """See Rule."""
-        if value is None:
-            return Violation(NOT_BLANK)
-        return Violation("must be a valid ISO-8601 date-time") if value is InvalidTimestamp else value
+        return Violation(NOT_BLANK) if value is None else value
 
 
 def _are_among(allowed: frozenset[str], column: Sequence[object]) -> bool:
@@ -189,21 +218,3 @@ def _are_among(allowed: frozenset[str], column: Sequence[object]) -> bool:
 def _has_blank(text: str, values: Sequence[str]) -> bool:
     # Most texts have no white space at all, which one look at all of them tells.
     return text.split(None, 1) != [text] and not all(map(str.strip, values))
-
-
-RULES: Mapping[str, Rule] = MappingProxyType(
-    {
-        "traceId": Text(255),
-        "direction": Direction(),
-        "method": Method(32),
-        "host": Text(255),
-        "path": Path(MAX_PATH_LENGTH),
-        "statusCode": StatusCode(),
-        "durationMs": Integer(),
-        "requestSize": Integer(),
-        "responseSize": Integer(),
-        "userId": Text(255, required=False),
-        "errorFingerprint": Text(255, required=False),
-        "timestamp": Timestamp(),
-    }
-)

@@ -3,47 +3,35 @@
 from collections.abc import Sequence
 from math import ceil
 from operator import attrgetter
-from typing import Literal
+from typing import Any
 
-from google.protobuf.any_pb2 import Any
+from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from seestack.ingest.v1 import ingest_pb2
-from server.contract.batch import InvalidTimestamp, RawBatch, RawItems
+from server.contract.batch import RawBatch, RawItems
+from server.contract.fields import FIELDS
+from server.contract.rules import NOT_A_DATE_TIME, Timestamp, Violation
 from server.contract.timestamps import EARLIEST_US, END_US
 from server.errors import IngestError, MalformedRequestError
 
 ERROR_DOMAIN = "seestack"
 
-# In the order of server.contract.batch.FIELDS, the two parts of the timestamp last.
-_values_of = attrgetter(
-    "trace_id",
-    "direction",
-    "method",
-    "host",
-    "path",
-    "status_code",
-    "duration_ms",
-    "request_size",
-    "response_size",
-    "user_id",
-    "error_fingerprint",
-    "timestamp.nanos",
-    "timestamp.seconds",
-)
-_Explicit = Literal["status_code", "duration_ms", "request_size", "response_size", "user_id", "error_fingerprint"]
-# Fields for which "left out" and "0" or "" differ, with their places among the columns.
-_EXPLICIT_FIELDS: tuple[tuple[int, _Explicit], ...] = (
-    (5, "status_code"),
-    (6, "duration_ms"),
-    (7, "request_size"),
-    (8, "response_size"),
-    (9, "user_id"),
-    (10, "error_fingerprint"),
-)
+_TIMESTAMPS = [field.name for field in FIELDS if isinstance(field.rule, Timestamp)]
+# What is read of each item: the fields, and the two parts of a timestamp.
+_PATHS = [field.name for field in FIELDS if field.name not in _TIMESTAMPS] + [
+    f"{name}.{part}" for name in _TIMESTAMPS for part in ("seconds", "nanos")
+]
+_values_of = attrgetter(*_PATHS)
+# Fields for which "left out" and "0" or "" differ.
+_PRESENCE = [
+    field.name
+    for field in ingest_pb2.HttpRequest.DESCRIPTOR.fields
+    if field.has_presence and field.name not in _TIMESTAMPS
+]
 
 _MAX_NANOSECONDS = 999_999_999
 _EARLIEST_S = EARLIEST_US // 1_000_000
@@ -59,16 +47,9 @@ def decode_batch(data: bytes) -> RawBatch:
         message = ingest_pb2.IngestHttpRequestsRequest.FromString(data)
     except DecodeError as error:
         raise MalformedRequestError("The message is not a valid batch") from error
-    items = message.requests
-    columns: list[Sequence[object]] = list(zip(*map(_values_of, items), strict=True))
-    if columns:
-        seconds, nanoseconds = columns.pop(), columns.pop()
-        columns.append(_to_microseconds(items, seconds, nanoseconds))  # type: ignore[arg-type]
-        for index, name in _EXPLICIT_FIELDS:
-            columns[index] = _with_absent(items, name, columns[index])
     project_id = message.project_id if message.HasField("project_id") else None
     idempotency_key = message.idempotency_key if message.HasField("idempotency_key") else None
-    return RawBatch(project_id, RawItems(len(items), columns), idempotency_key)
+    return RawBatch(project_id, _to_columns(message.requests), idempotency_key)
 
 
 def status_of(error: IngestError, request_id: str) -> Status:
@@ -102,33 +83,42 @@ def _to_duration(seconds: float) -> Duration:
     return duration
 
 
-def _with_absent(
-    items: Sequence[ingest_pb2.HttpRequest], name: _Explicit, column: Sequence[object]
-) -> Sequence[object]:
+def _to_columns(items: Sequence[ingest_pb2.HttpRequest]) -> RawItems:
+    if not items:
+        return RawItems(0, {})
+    values = zip(*map(_values_of, items), strict=True)
+    columns: dict[str, Sequence[Any]] = dict(zip(_PATHS, values, strict=True))
+    for name in _TIMESTAMPS:
+        seconds, nanoseconds = columns.pop(f"{name}.seconds"), columns.pop(f"{name}.nanos")
+        columns[name] = _to_microseconds(items, name, seconds, nanoseconds)
+    for name in _PRESENCE:
+        columns[name] = _with_absent(items, name, columns[name])
+    return RawItems(len(items), columns)
+
+
+def _with_absent(items: Sequence[ingest_pb2.HttpRequest], name: str, column: Sequence[object]) -> Sequence[object]:
     """Return a column with None for what was left out; only 0 and "" can stand for that."""
     if all(column):
         return column
-    return [value if value or item.HasField(name) else None for item, value in zip(items, column, strict=True)]
+    return [value if value or item.HasField(name) else None for item, value in zip(items, column, strict=True)]  # type: ignore[arg-type]
 
 
 def _to_microseconds(
-    items: Sequence[ingest_pb2.HttpRequest], seconds: Sequence[int], nanoseconds: Sequence[int]
-) -> list[int | type[InvalidTimestamp] | None]:
+    items: Sequence[ingest_pb2.HttpRequest], name: str, seconds: Sequence[int], nanoseconds: Sequence[int]
+) -> list[int | Violation | None]:
+    parts = zip(seconds, nanoseconds, strict=True)
     if min(seconds) > 0 and max(seconds) < _END_S and min(nanoseconds) >= 0 and max(nanoseconds) <= _MAX_NANOSECONDS:
-        return [second * 1_000_000 + nano // 1000 for second, nano in zip(seconds, nanoseconds, strict=True)]
-    return [_to_instant(item) for item in items]
+        return [second * 1_000_000 + nano // 1000 for second, nano in parts]
+    return [_to_instant(*part) if item.HasField(name) else None for item, part in zip(items, parts, strict=True)]  # type: ignore[arg-type]
 
 
-def _to_instant(item: ingest_pb2.HttpRequest) -> int | type[InvalidTimestamp] | None:
-    if not item.HasField("timestamp"):
-        return None
-    seconds, nanoseconds = item.timestamp.seconds, item.timestamp.nanos
+def _to_instant(seconds: int, nanoseconds: int) -> int | Violation:
     if not (_EARLIEST_S <= seconds < _END_S and 0 <= nanoseconds <= _MAX_NANOSECONDS):
-        return InvalidTimestamp
+        return NOT_A_DATE_TIME
     return seconds * 1_000_000 + nanoseconds // 1000
 
 
 def _add(status: Status, detail: ErrorInfo | RequestInfo | BadRequest | RetryInfo) -> None:
-    packed = Any()
+    packed = any_pb2.Any()
     packed.Pack(detail)
     status.details.append(packed)

@@ -13,7 +13,8 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
-from server.contract.batch import FIELDS, IDEMPOTENCY_FIELD
+from server.contract.batch import IDEMPOTENCY_FIELD
+from server.contract.fields import FIELDS
 from server.errors import ErrorCode
 from storage.writing.flush_report import FlushReport
 
@@ -22,7 +23,9 @@ ACCEPTED: Final = "accepted"
 ABANDONED: Final = "abandoned"  # the client went, or its deadline passed, before there was an answer
 STOPPED: Final = "stopped"  # a stream that its worker ended to stop itself, with all its batches answered
 # Where a batch can be wrong: the fields of an item, and what is around them.
-REFUSABLE_FIELDS: Final = ("body", IDEMPOTENCY_FIELD, "projectId", "requests", *FIELDS)
+REFUSABLE_FIELDS: Final = (
+    "body", IDEMPOTENCY_FIELD, "projectId", "requests", *(field.json_name for field in FIELDS)
+)  # fmt: skip
 
 Labels: TypeAlias = tuple[str, ...]
 Cells: TypeAlias = "memoryview[float]"

@@ -16,7 +16,8 @@ from storage.errors import SpoolOwnerError, StorageUnavailableError
 from storage.spool.spool import Spool, SpooledBatch
 from storage.writing.claims import find_bodies
 from storage.writing.copier import Copier
-from storage.writing.row_encoding import FORM, claims_data, copy_data, first_row, with_claims
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import claims_data, copy_data, first_row, with_claims
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -47,7 +48,7 @@ class Drainer:
         self._spool = spool
         self._url = url
         self._name = name
-        self._form = FORM
+        self._form = HTTP_REQUESTS.form
         self._copier = self._create_copier()
 
     def close(self) -> None:

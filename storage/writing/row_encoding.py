@@ -1,4 +1,4 @@
-"""The rows of `http_requests` on their way in: columns of values, and their form for COPY ... (FORMAT BINARY).
+"""Rows on their way in: columns of values, and their form for COPY ... (FORMAT BINARY).
 
 A batch is kept as columns and encoded a column at a time, because a call per column is much cheaper than one per row.
 Binary COPY is described in the PostgreSQL manual, "COPY", "Binary Format"; integers are big-endian.
@@ -7,34 +7,18 @@ Binary COPY is described in the PostgreSQL manual, "COPY", "Binary Format"; inte
 import random
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain, repeat
-from typing import NamedTuple
+from itertools import chain, groupby, repeat
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from storage.writing.claims import COPY_CLAIMS, Claim, encode_claims
 from storage.writing.row_form import RowForm
 
-
-def with_claims(form: RowForm) -> str:
-    """Return the statement that takes rows of a form, and then their claims."""
-    return f"{form.copy_statement}; {COPY_CLAIMS}"
-
-
-# The order in which _encode_rows writes the fields.
-FORM = RowForm(
-    "http_requests",
-    (
-        ("received_at", "timestamptz"), ("project_id", "uuid"), ("id", "uuid"), ("timestamp", "timestamptz"),
-        ("duration_ms", "bigint"), ("request_size", "bigint"), ("response_size", "bigint"), ("status_code", "smallint"),
-        ("direction", "request_direction"), ("method", "text"), ("host", "text"), ("path", "text"),
-        ("trace_id", "text"), ("user_id", "text"), ("error_fingerprint", "text"),
-    ),
-)  # fmt: skip
-COPY = FORM.copy_statement
-COPY_WITH_CLAIMS = with_claims(FORM)
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
@@ -42,12 +26,14 @@ COPY_TRAILER = struct.pack(">h", -1)
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
-_FIELD_COUNT = 15
+# The struct codes of the types that have one width; all other types are sent as text.
+_FIXED_WIDTHS = {"smallint": "h", "bigint": "q", "timestamptz": "q"}
+# What the server itself fills in, with the types.
+_SERVER_COLUMNS = (("received_at", "timestamptz"), ("project_id", "uuid"), ("id", "uuid"))
 _NULL = struct.pack(">i", -1)
-# Field count, received_at, project_id, and the length of id: the same in every row of a batch.
+# Column count, received_at, project_id, and the length of id: the same in every row of a batch.
 _ROW_START = struct.Struct(">h iq i16s i")
-# id as two halves, then timestamp, duration_ms, request_size, response_size and status_code, each after its length.
-_ROW_NUMBERS = struct.Struct(">QQ iq iq iq iq ih")
+_ID = ">QQ"
 # Of a whole row: project_id, id and timestamp.
 _LOCATION = struct.Struct(f">{_ROW_START.size - 20}x 16s 4x 16s 4x q")
 _LENGTH = struct.Struct(">i")
@@ -57,25 +43,23 @@ _random = random.Random()  # noqa: S311
 _UUID_VERSION_7 = 0x7 << 12
 _UUID_VARIANT = 0b10 << 62
 
+# Valid values of one batch by column name, all of one length (at least 1 row). A `timestamptz` is an int, in
+# microseconds since 1970-01-01 UTC.
+Values: TypeAlias = Mapping[str, Sequence[Any]]
+_Encode = Callable[[Values], Iterable[Iterable[bytes]]]
 
-class HttpRequestColumns(NamedTuple):
-    """Valid values of one batch, a sequence per column, all of one length (at least 1 row).
 
-    `timestamp_us` is in microseconds since 1970-01-01 UTC; durations are in milliseconds, sizes in bytes.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that a batch has values for. `type` is Postgres' name of its type.
+
+    `repeats` is for text of which few different values come: their encoded form is cached.
     """
 
-    trace_id: Sequence[str]
-    direction: Sequence[str]
-    method: Sequence[str]
-    host: Sequence[str]
-    path: Sequence[str]
-    status_code: Sequence[int]
-    duration_ms: Sequence[int]
-    request_size: Sequence[int]
-    response_size: Sequence[int]
-    user_id: Sequence[str | None]
-    error_fingerprint: Sequence[str | None]
-    timestamp_us: Sequence[int]
+    name: str
+    type: str
+    nullable: bool = False
+    repeats: bool = False
 
 
 class EncodedBatch(NamedTuple):
@@ -86,8 +70,41 @@ class EncodedBatch(NamedTuple):
 
     rows: int
     data: bytes
-    claim: Claim | None = None
-    form: RowForm = FORM
+    claim: Claim | None
+    form: RowForm
+
+
+class RowFormat:
+    """How batches of one table are encoded. Its rows also have the columns that the server itself fills in."""
+
+    def __init__(self, table: str, columns: Sequence[Column]) -> None:
+        """`columns` begin with `timestamp`; all of fixed width are sent before the others, in the order given."""
+        self._fixed = [column for column in columns if column.type in _FIXED_WIDTHS]
+        texts = [column for column in columns if column.type not in _FIXED_WIDTHS]
+        self.columns = (*self._fixed, *texts)
+        self.form = RowForm(table, (*_SERVER_COLUMNS, *((column.name, column.type) for column in self.columns)))
+        self._numbers = struct.Struct(_ID + "".join(f"i{_FIXED_WIDTHS[column.type]}" for column in self._fixed))
+        self._texts = list(_text_encoders(texts))
+
+    def count(self, values: Values) -> int:
+        """Return the number of rows of a batch."""
+        return len(values[self.columns[0].name])
+
+    def encode(self, project_id: UUID, values: Values, claim: Claim | None = None) -> EncodedBatch:
+        """Encode a batch for COPY, giving each row its id (UUIDv7, RFC 9562) and the present time as `received_at`.
+
+        Raises struct.error when an integer does not fit its column.
+        """
+        received_us = time.time_ns() // 1000
+        count = self.count(values)
+        row_start = _ROW_START.pack(
+            len(self.form.columns), 8, received_us - _POSTGRES_EPOCH_US, 16, project_id.bytes, 16
+        )  # fmt: skip
+        ids = _uuid7_halves(received_us // 1000, count)
+        numbers = map(self._numbers.pack, *ids, *chain.from_iterable(_numbers_of(self._fixed, values)))
+        texts = chain.from_iterable(encode(values) for encode in self._texts)
+        rows = zip(repeat(row_start), numbers, *texts, strict=False)  # `repeat` has no end
+        return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
 
 
 class RowLocation(NamedTuple):
@@ -105,6 +122,11 @@ def first_row(batch: EncodedBatch) -> RowLocation:
     return RowLocation(UUID(bytes=project_id), moment, UUID(bytes=id_bytes))
 
 
+def with_claims(form: RowForm) -> str:
+    """Return the statement that takes rows of a form, and then their claims."""
+    return f"{form.copy_statement}; {COPY_CLAIMS}"
+
+
 def copy_data(rows: Iterable[bytes]) -> bytes:
     """Return all that a binary COPY of these rows is sent."""
     return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
@@ -115,45 +137,55 @@ def claims_data(batches: Iterable[EncodedBatch]) -> bytes:
     return copy_data([encode_claims(batch.claim for batch in batches if batch.claim is not None)])
 
 
-def encode_batch(project_id: UUID, columns: HttpRequestColumns, claim: Claim | None = None) -> EncodedBatch:
-    """Encode a batch for COPY, giving each row its id (UUIDv7, RFC 9562) and the present time as `received_at`."""
-    received_us = time.time_ns() // 1000
-    return EncodedBatch(
-        rows=len(columns.trace_id),
-        data=b"".join(chain.from_iterable(_encode_rows(project_id, columns, received_us))),
-        claim=claim,
-    )
+def _numbers_of(columns: Iterable[Column], values: Values) -> Iterable[tuple[Iterable[int], Sequence[int]]]:
+    """Return the lengths and the values of columns of fixed width."""
+    for column in columns:
+        numbers: Sequence[int] = values[column.name]
+        if column.type == "timestamptz":
+            numbers = [microseconds - _POSTGRES_EPOCH_US for microseconds in numbers]
+        yield repeat(struct.calcsize(f">{_FIXED_WIDTHS[column.type]}")), numbers
 
 
-def _encode_rows(project_id: UUID, columns: HttpRequestColumns, received_us: int) -> Iterator[tuple[bytes, ...]]:
-    row_start = _ROW_START.pack(_FIELD_COUNT, 8, received_us - _POSTGRES_EPOCH_US, 16, project_id.bytes, 16)
-    numbers = map(
-        _ROW_NUMBERS.pack,
-        *_uuid7_halves(received_us // 1000, len(columns.trace_id)),
-        repeat(8),
-        [timestamp - _POSTGRES_EPOCH_US for timestamp in columns.timestamp_us],
-        repeat(8),
-        columns.duration_ms,
-        repeat(8),
-        columns.request_size,
-        repeat(8),
-        columns.response_size,
-        repeat(2),
-        columns.status_code,
-    )
-    paths, traces = list(map(str.encode, columns.path)), list(map(str.encode, columns.trace_id))
-    return zip(
-        repeat(row_start),
-        numbers,
-        map(_endpoint, columns.direction, columns.method, columns.host),
-        map(_length, map(len, paths)),
-        paths,
-        map(_length, map(len, traces)),
-        traces,
-        [_NULL if value is None else _text(value) for value in columns.user_id],
-        map(_fingerprint, columns.error_fingerprint),
-        strict=False,  # `repeat` has no end
-    )
+def _text_encoders(columns: Iterable[Column]) -> Iterator[_Encode]:
+    """Return what encodes text columns: those that repeat together with their neighbours, the others each alone."""
+    for repeats, neighbours in groupby(columns, attrgetter("repeats")):
+        if repeats:
+            yield _repeating_encoder([column.name for column in neighbours])
+        else:
+            yield from (_nullable_encoder(it.name) if it.nullable else _encoder(it.name) for it in neighbours)
+
+
+def _repeating_encoder(names: Sequence[str]) -> _Encode:
+    encode = lru_cache(4096)(_texts)
+    return lambda values: [map(encode, *(values[name] for name in names))]
+
+
+def _nullable_encoder(name: str) -> _Encode:
+    return lambda values: [[_text(value) for value in values[name]]]
+
+
+def _encoder(name: str) -> _Encode:
+    def encode(values: Values) -> Iterable[Iterable[bytes]]:
+        texts = list(map(str.encode, values[name]))
+        return map(_length, map(len, texts)), texts
+
+    return encode
+
+
+def _texts(*values: str | None) -> bytes:
+    return b"".join(map(_text, values))
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = value.encode()
+    return _length(len(data)) + data
+
+
+@lru_cache(4096)
+def _length(size: int) -> bytes:
+    return _LENGTH.pack(size)
 
 
 def _uuid7_halves(unix_ms: int, count: int) -> tuple[Iterable[int], Iterable[int]]:
@@ -165,24 +197,3 @@ def _uuid7_halves(unix_ms: int, count: int) -> tuple[Iterable[int], Iterable[int
     upper = (unix_ms << 16) | _UUID_VERSION_7 | counter
     lower = _UUID_VARIANT | _random.getrandbits(61)
     return range(upper, upper + count), range(lower, lower + count)
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return _length(len(data)) + data
-
-
-# A sender calls few hosts and meets few errors, so these come again and again.
-@lru_cache(4096)
-def _endpoint(direction: str, method: str, host: str) -> bytes:
-    return _text(direction) + _text(method) + _text(host)
-
-
-@lru_cache(4096)
-def _fingerprint(value: str | None) -> bytes:
-    return _NULL if value is None else _text(value)
-
-
-@lru_cache(4096)
-def _length(size: int) -> bytes:
-    return _LENGTH.pack(size)

@@ -18,8 +18,9 @@ from storage.errors import StorageError, StorageUnavailableError, WriterOverload
 from storage.spool.spool import Spool
 from storage.writing.copier import Copier
 from storage.writing.flush_report import FlushReport, ignore_report
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.recovery import FindBodies, FlushRecovery
-from storage.writing.row_encoding import COPY, COPY_HEADER, COPY_TRAILER, COPY_WITH_CLAIMS, EncodedBatch, claims_data
+from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, EncodedBatch, claims_data, with_claims
 from storage.writing.submission import Submission
 
 _logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class EventWriter:
         self._unsettled: set[Submission] = set()
         self._is_closed = False
         self._has_claims = find_bodies is not None
-        statement = COPY_WITH_CLAIMS if self._has_claims else COPY
+        statement = with_claims(HTTP_REQUESTS.form) if self._has_claims else HTTP_REQUESTS.form.copy_statement
         self._copiers = [Copier(url, name=name, statement=statement) for _ in range(self.CONNECTIONS)]
         self._filling: _Flush | None = None
         self._committing: set[_Flush] = set()

@@ -32,10 +32,13 @@ ABSENT_OR_BLANK: dict[str, Any] = {"left out": ..., "null": None, "empty": "", "
 ABSENT: dict[str, Any] = {"left out": ..., "null": None}
 NOT_STRINGS: list[Any] = [5, 1.5, True, [], {}]
 NOT_INTEGERS: list[Any] = [True, False, 1.5, "200", "", [], {}]
+WITHOUT_OFFSET = ("2026-03-31T12:00:00", "2026-03-31t12:00:00.1234567", "2016-12-31T23:59:60")
 NOT_TIMESTAMPS: list[Any] = [
+    "2026-02-30T12:00:00",
+    "2026-03-31T12:00:60",
+    "2026-03-31 12:00:00",
     "yesterday",
     "2026-03-31",
-    "2026-03-31T12:00:00",
     "2026-03-31T12:00Z",
     "2026-03-31 12:00:00Z",
     "2026-02-30T12:00:00Z",
@@ -162,6 +165,11 @@ REFUSED = [
     *(
         item_case(f"timestamp {value!r}", "must be a valid ISO-8601 date-time", "timestamp", value, only_json=True)
         for value in NOT_TIMESTAMPS
+    ),
+    *(
+        item_case(f"timestamp {value}", "must be a valid ISO-8601 date-time with Z or an offset", "timestamp", value,
+                  only_json=True)
+        for value in WITHOUT_OFFSET
     ),
     Case(
         "every violated field of every item is listed",

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.contract.batch import InvalidTimestamp
-from server.contract.rules import RULES, Violation
+from server.contract.fields import FIELDS
+from server.contract.rules import NOT_A_DATE_TIME, Violation
 from server.contract.timestamps import parse_rfc3339, parse_rfc3339_column
 from tests.property.strategies import TOKEN, characters, json_values
 
+RULES = {field.json_name: field.rule for field in FIELDS}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 likely_values = st.one_of(
     st.text(characters, max_size=5),
@@ -34,7 +35,7 @@ def test_columns_are_accepted_only_when_every_value_is_right(name: str, column: 
         assert not any(isinstance(value, Violation) for value in examined)
 
 
-@given(column=st.lists(st.one_of(st.none(), st.just(InvalidTimestamp), st.integers()), min_size=1))
+@given(column=st.lists(st.one_of(st.none(), st.just(NOT_A_DATE_TIME), st.integers()), min_size=1))
 def test_timestamp_columns_are_accepted_only_when_every_value_is_right(column: list[Any]) -> None:
     rule = RULES["timestamp"]
     is_right = not any(isinstance(rule.examine(value), Violation) for value in column)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.writing.row_encoding import encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
 from tests.storage.rows import make_columns
 from tests.storage.submitting import Writer
 
@@ -56,7 +56,7 @@ class Load:
             count += 1
             trace, path = uuid4().hex, PATHS[(number + count) % len(PATHS)]
             direction = "inbound" if (number + count) % REFUSED_OF else "sideways"
-            batch = encode_batch(uuid4(), make_columns(ROWS, trace_id=trace, path=path, direction=direction))
+            batch = HTTP_REQUESTS.encode(uuid4(), make_columns(ROWS, trace_id=trace, path=path, direction=direction))
             try:
                 assert await self._writer.events.submit(batch).stored() == ROWS
             except StorageUnavailableError:

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from storage.writing.row_encoding import EncodedBatch, HttpRequestColumns, encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import EncodedBatch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,29 +19,29 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def make_columns(count: int = 1, **changes: Any) -> HttpRequestColumns:
+def make_columns(count: int = 1, **changes: Any) -> dict[str, list[Any]]:
     """Return `count` valid rows of now, each with a trace id of its own; a change is the value of a whole column."""
     now = time.time_ns() // 1000
-    columns = HttpRequestColumns(
-        trace_id=[f"trace-{uuid4().hex}" for _ in range(count)],
-        direction=["inbound"] * count,
-        method=["GET"] * count,
-        host=["api.example.com"] * count,
-        path=["/v1/orders"] * count,
-        status_code=[200] * count,
-        duration_ms=[42] * count,
-        request_size=[0] * count,
-        response_size=[512] * count,
-        user_id=[None] * count,
-        error_fingerprint=[None] * count,
-        timestamp_us=[now] * count,
-    )
-    return columns._replace(**{name: [value] * count for name, value in changes.items()})
+    columns: dict[str, list[Any]] = {
+        "trace_id": [f"trace-{uuid4().hex}" for _ in range(count)],
+        "direction": ["inbound"] * count,
+        "method": ["GET"] * count,
+        "host": ["api.example.com"] * count,
+        "path": ["/v1/orders"] * count,
+        "status_code": [200] * count,
+        "duration_ms": [42] * count,
+        "request_size": [0] * count,
+        "response_size": [512] * count,
+        "user_id": [None] * count,
+        "error_fingerprint": [None] * count,
+        "timestamp": [now] * count,
+    }
+    return columns | {name: [value] * count for name, value in changes.items()}
 
 
 def encoded(count: int = 1, **changes: Any) -> EncodedBatch:
     """Return what `make_columns` gives, encoded for a project of its own."""
-    return encode_batch(uuid4(), make_columns(count, **changes))
+    return HTTP_REQUESTS.encode(uuid4(), make_columns(count, **changes))
 
 
 def refused_batch() -> EncodedBatch:

@@ -10,7 +10,8 @@ from storage.errors import StorageUnavailableError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
-from storage.writing.row_encoding import EncodedBatch, encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import EncodedBatch
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import count_rows, encoded, make_columns, refused_batch, rows_by_id
@@ -42,7 +43,7 @@ def drain(loop: EventLoop, spool: Spool, migrated_url: str) -> Iterator[Drain]:
 
 
 def keyed(key: str, body: bytes = b"body") -> EncodedBatch:
-    return encode_batch(PROJECT, make_columns(), make_claim(PROJECT, key, body))
+    return HTTP_REQUESTS.encode(PROJECT, make_columns(), make_claim(PROJECT, key, body))
 
 
 def test_what_is_spooled_is_stored_and_forgotten(connection: psycopg.Connection, spool: Spool, drain: Drain) -> None:

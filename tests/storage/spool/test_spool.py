@@ -18,7 +18,7 @@ from storage.errors import SpoolError, SpoolFullError
 from storage.spool.file import FILE
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
-from storage.writing.row_encoding import encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
 from tests.storage.rows import encoded, make_columns
 
 PROJECT = uuid4()
@@ -143,7 +143,7 @@ def test_several_processes_add_to_it(tmp_path: Path) -> None:
 
 def test_a_batch_with_a_key_is_kept_once(spool: Spool) -> None:
     batch, again, other = (
-        encode_batch(PROJECT, make_columns(), make_claim(PROJECT, "key", body)) for body in (b"1", b"1", b"2")
+        HTTP_REQUESTS.encode(PROJECT, make_columns(), make_claim(PROJECT, "key", body)) for body in (b"1", b"1", b"2")
     )
     assert spool.append([batch, encoded(), again, other]) == [3]
     assert spool.append([again]) == []

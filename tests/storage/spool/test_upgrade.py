@@ -12,13 +12,15 @@ import pytest
 from storage.errors import SpoolError
 from storage.spool.file import FILE
 from storage.spool.spool import Spool
-from storage.writing.row_encoding import FORM, copy_data
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import copy_data
 from storage.writing.row_form import RowForm
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import encoded, rows_by_id, stored_traces
 from tests.storage.spool.test_drain import Drain
 from tests.storage.spool.version_1 import BACKEND_PID, ROWS, lay_down
 
+FORM = HTTP_REQUESTS.form
 SPACIOUS = 2**30
 # As servers of version 1 add and mark batches, whose file is open while a newer server brings it up to date.
 OLD_APPEND = "INSERT INTO batches (spooled_at, row_count, data, claim, claim_body) VALUES (?, ?, ?, ?, ?)"

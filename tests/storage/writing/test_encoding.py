@@ -9,7 +9,8 @@ from uuid import RFC_4122, UUID, uuid4
 import psycopg
 import pytest
 
-from storage.writing.row_encoding import HttpRequestColumns, encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import Values
 from tests.storage.rows import encoded, make_columns, microseconds, rows_by_id
 from tests.storage.submitting import Writer, submit
 
@@ -43,30 +44,30 @@ MOMENTS = [
 ]
 
 
-def store(connection: psycopg.Connection, writer: Writer, columns: HttpRequestColumns) -> list[dict[str, Any]]:
-    batch = encode_batch(uuid4(), columns)
-    assert batch.rows == len(columns.trace_id)
+def store(connection: psycopg.Connection, writer: Writer, columns: Values) -> list[dict[str, Any]]:
+    batch = HTTP_REQUESTS.encode(uuid4(), columns)
+    assert batch.rows == len(columns["trace_id"])
     assert submit(writer, batch).result(20) == batch.rows
     return rows_by_id(connection)
 
 
 def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, writer: Writer) -> None:
     project_id = uuid4()
-    columns = HttpRequestColumns(
-        trace_id=["trace-1", "trace-2"],
-        direction=["outbound", "inbound"],
-        method=["POST", "GET"],
-        host=["payments.example.com", "api.example.com"],
-        path=["/v1/charges", "/api/orders"],
-        status_code=[200, 401],
-        duration_ms=[320, 8],
-        request_size=[256, 1],
-        response_size=[1024, 64],
-        user_id=["usr_99", None],
-        error_fingerprint=[None, "fingerprint"],
-        timestamp_us=[microseconds(MOMENTS[-2]), microseconds(MOMENTS[-3])],
-    )
-    assert submit(writer, encode_batch(project_id, columns)).result(20) == 2
+    columns: dict[str, list[Any]] = {
+        "trace_id": ["trace-1", "trace-2"],
+        "direction": ["outbound", "inbound"],
+        "method": ["POST", "GET"],
+        "host": ["payments.example.com", "api.example.com"],
+        "path": ["/v1/charges", "/api/orders"],
+        "status_code": [200, 401],
+        "duration_ms": [320, 8],
+        "request_size": [256, 1],
+        "response_size": [1024, 64],
+        "user_id": ["usr_99", None],
+        "error_fingerprint": [None, "fingerprint"],
+        "timestamp": [microseconds(MOMENTS[-2]), microseconds(MOMENTS[-3])],
+    }
+    assert submit(writer, HTTP_REQUESTS.encode(project_id, columns)).result(20) == 2
     rows = rows_by_id(connection)
     for row in rows:
         assert isinstance(row.pop("id"), UUID)
@@ -109,13 +110,13 @@ def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, wr
 def test_text_is_kept_exactly(connection: psycopg.Connection, writer: Writer, column: str) -> None:
     texts = [text[:2_000] for text in TEXTS] if column == "trace_id" else TEXTS
     change: dict[str, Any] = {column: texts}
-    rows = store(connection, writer, make_columns(len(texts))._replace(**change))
+    rows = store(connection, writer, make_columns(len(texts)) | change)
     assert [row[column] for row in rows] == texts
 
 
 def test_absent_and_empty_text_are_told_apart(connection: psycopg.Connection, writer: Writer) -> None:
     values = ["", None, "a", None, "", "NULL", "\\N"]
-    columns = make_columns(len(values))._replace(user_id=values, error_fingerprint=values)
+    columns = make_columns(len(values)) | {"user_id": values, "error_fingerprint": values}
     rows = store(connection, writer, columns)
     assert [row["user_id"] for row in rows] == values
     assert [row["error_fingerprint"] for row in rows] == values
@@ -143,14 +144,14 @@ def test_status_codes_are_kept_from_0_to_599(connection: psycopg.Connection, wri
 def test_timestamps_are_kept_to_the_microsecond_from_year_1_to_9999(
     connection: psycopg.Connection, writer: Writer
 ) -> None:
-    columns = make_columns(len(MOMENTS))._replace(timestamp_us=list(map(microseconds, MOMENTS)))
+    columns = make_columns(len(MOMENTS)) | {"timestamp": list(map(microseconds, MOMENTS))}
     rows = store(connection, writer, columns)
     assert [row["timestamp"] for row in rows] == MOMENTS
 
 
 def test_received_at_is_the_moment_of_encoding(connection: psycopg.Connection, writer: Writer) -> None:
     before = datetime.now(UTC)
-    rows = store(connection, writer, make_columns(5, timestamp_us=0))
+    rows = store(connection, writer, make_columns(5, timestamp=0))
     after = datetime.now(UTC)
     moments = {row["received_at"] for row in rows}
     assert len(moments) == 1
@@ -163,7 +164,7 @@ def test_ids_are_unique_ascending_uuids_of_version_7(connection: psycopg.Connect
     rows = store(connection, writer, columns)
     after_ms = time.time_ns() // 1_000_000
     ids: list[UUID] = [row["id"] for row in rows]
-    assert [row["trace_id"] for row in rows] == columns.trace_id
+    assert [row["trace_id"] for row in rows] == columns["trace_id"]
     assert len(set(ids)) == 100
     assert {(row_id.version, row_id.variant) for row_id in ids} == {(7, RFC_4122)}
     assert all(before_ms <= row_id.int >> 80 <= after_ms for row_id in ids)
@@ -173,7 +174,7 @@ def test_ids_of_many_batches_of_the_longest_are_unique_and_in_order() -> None:
     seen: set[bytes] = set()
     columns = make_columns(2_048, path="", host="", method="", direction="", trace_id="")
     for _ in range(50):
-        data = encode_batch(uuid4(), columns).data
+        data = HTTP_REQUESTS.encode(uuid4(), columns).data
         row_length = len(data) // 2_048
         ids = [data[start : start + 16] for start in range(38, len(data), row_length)]
         assert ids == sorted(ids)

@@ -9,8 +9,9 @@ import pytest
 from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError
 from storage.spool.spool import Spool
 from storage.writing.claims import forget_claims, make_claim
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.recovery import FlushRecovery
-from storage.writing.row_encoding import EncodedBatch, encode_batch
+from storage.writing.row_encoding import EncodedBatch
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import count_rows, make_columns
@@ -34,7 +35,7 @@ def far_writer(loop: EventLoop, door: DatabaseDoor, spool: Spool) -> Iterator[Wr
 
 def keyed(key: str, count: int = 1, *, body: bytes = b"body", project: UUID = PROJECT) -> EncodedBatch:
     """Return a batch with an idempotency key; `body` stands for what was received."""
-    return encode_batch(project, make_columns(count), make_claim(project, key, body))
+    return HTTP_REQUESTS.encode(project, make_columns(count), make_claim(project, key, body))
 
 
 def is_reused(stored: Stored) -> bool:
@@ -88,7 +89,7 @@ def test_a_batch_that_is_sent_to_two_writers_at_once_is_stored_once(
 
 
 def test_a_refused_batch_leaves_its_key_free(connection: psycopg.Connection, claiming_writer: Writer) -> None:
-    refused = encode_batch(PROJECT, make_columns(direction="sideways"), make_claim(PROJECT, "a", b"body"))
+    refused = HTTP_REQUESTS.encode(PROJECT, make_columns(direction="sideways"), make_claim(PROJECT, "a", b"body"))
     assert submit(claiming_writer, refused).exception(20) is not None
     assert submit(claiming_writer, keyed("a", body=b"other")).result(20) == 1
     assert count_rows(connection) == 1

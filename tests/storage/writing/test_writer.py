@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError, WriterOverloadedError
-from storage.writing.row_encoding import encode_batch
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.writer import EventWriter
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
@@ -44,8 +44,8 @@ CREATE TRIGGER note AFTER INSERT ON http_requests EXECUTE FUNCTION note_setting(
 
 def test_a_batch_is_stored_when_its_submitter_is_told(connection: psycopg.Connection, writer: Writer) -> None:
     columns = make_columns(3)
-    assert submit(writer, encode_batch(uuid4(), columns)).result(20) == 3
-    assert stored_traces(connection) == sorted(columns.trace_id)
+    assert submit(writer, HTTP_REQUESTS.encode(uuid4(), columns)).result(20) == 3
+    assert stored_traces(connection) == sorted(columns["trace_id"])
 
 
 def test_a_commit_is_on_disk_before_the_submitter_is_told_whatever_the_default(
@@ -68,7 +68,7 @@ def test_many_threads_at_once_get_exactly_what_they_are_told_stored(
         for _ in range(60):
             is_refused = chooser.random() < 0.02
             columns = make_columns(chooser.randint(1, 20), direction="sideways" if is_refused else "inbound")
-            submitted.append((list(columns.trace_id), submit(writer, encode_batch(uuid4(), columns))))
+            submitted.append((list(columns["trace_id"]), submit(writer, HTTP_REQUESTS.encode(uuid4(), columns))))
         acknowledged: list[str] = []
         for traces, stored in submitted:
             try:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.recovery import FlushRecovery
 from storage.writing.row_encoding import EncodedBatch
 from tests.storage.database_door import DatabaseDoor
@@ -34,9 +35,9 @@ LARGE = "x" * 100_000
         encoded(path="a\0b"),
         encoded(direction=""),
         encoded(50, path=LARGE, direction="sideways"),
-        EncodedBatch(1, b"\0\x0f garbage"),
-        EncodedBatch(1, encoded().data[:50]),
-        EncodedBatch(2, encoded().data + b"\0\x01\0\0\0\0"),
+        EncodedBatch(1, b"\0\x0f garbage", None, HTTP_REQUESTS.form),
+        EncodedBatch(1, encoded().data[:50], None, HTTP_REQUESTS.form),
+        EncodedBatch(2, encoded().data + b"\0\x01\0\0\0\0", None, HTTP_REQUESTS.form),
     ],
     ids=["direction", "nul", "empty direction", "large", "garbage", "cut off", "second row broken"],
 )
