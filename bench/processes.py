@@ -71,10 +71,10 @@ def run_server() -> Iterator[RunningServer]:
 
 
 def wait_for_ports(process: "subprocess.Popen[bytes]", log: Path) -> tuple[int, int]:
-    """Wait for the banner and return the ports it names, HTTP and gRPC. Raises ServerStartError."""
+    """Wait until the log says where the server listens; return the ports of HTTP and gRPC. Raises ServerStartError."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"HTTP +http://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
+        found = re.search(r'"serving", "http": "127\.0\.0\.1:(\d+)", "grpc": "127\.0\.0\.1:(\d+)"', log.read_text())
         if found:
             return int(found[1]), int(found[2])
         time.sleep(0.05)

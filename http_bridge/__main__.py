@@ -19,7 +19,8 @@ async def run_worker(worker: Worker) -> None:
     service = worker.create_service("http")
     await service.start()
     server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter))
-    await server.start(socket.socket(fileno=worker.listen_fd), use_newest(tls) if tls is not None else None)
+    context = use_newest(tls, service.reporter.report_failed_handshake) if tls is not None else None
+    await server.start(socket.socket(fileno=worker.listen_fd), context)
     follower = asyncio.create_task(tls.follow(worker.reload_requested(), "HTTP")) if tls is not None else None
     worker.report_ready()
     await stop_requested.wait()

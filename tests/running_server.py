@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from server.processes.database_setup import prepare_schema
 from storage.database import connect
 from storage.keys import api_keys
 from storage.keys.projects import create_project, find_project
+from tests.log_lines import find_serving, port_in
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
@@ -127,12 +127,11 @@ def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = N
 
 
 def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, int]:
-    """Wait for the banner and return the ports it names, HTTP and gRPC."""
+    """Wait until the log says where the server listens, and return the ports of HTTP and gRPC."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"HTTP +https?://127\.0\.0\.1:(\d+).*gRPC +127\.0\.0\.1:(\d+)", log.read_text(), re.DOTALL)
-        if found:
-            return int(found[1]), int(found[2])
+        if serving := find_serving(log.read_text()):
+            return port_in(serving["http"]), port_in(serving["grpc"])
         time.sleep(0.05)
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 

@@ -50,7 +50,7 @@ def take_sample(stand: Stand) -> Sample:
     for process in stand.server.processes():
         with suppress(psutil.NoSuchProcess), process.oneshot():
             words = process.cmdline()
-            who = f"{words[words.index('-m') + 1] if '-m' in words else 'supervisor'} {process.pid}"
+            who = f"{words[words.index('-m') + 2] if '-m' in words else 'supervisor'} {process.pid}"
             sample[who, MEMORY] = process.memory_info().rss / 2**20
             sample[who, DESCRIPTORS] = process.num_fds()
             sample[who, THREADS] = process.num_threads()

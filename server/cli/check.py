@@ -9,7 +9,7 @@ import click
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.processes.database_check import check_database
-from server.processes.listeners import PortTakenError, listen, reserve
+from server.processes.listeners import ListenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
 from storage.errors import StorageError
@@ -50,7 +50,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
 def _try(action: Callable[[], str]) -> tuple[bool, str]:
     try:
         return True, action()
-    except (StorageError, PortTakenError, SettingsError) as error:
+    except (StorageError, ListenError, SettingsError) as error:
         return False, str(error)
 
 

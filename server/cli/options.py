@@ -9,7 +9,7 @@ import psycopg
 from pydantic_core import PydanticUndefined
 
 from server.observability.log import LogLevel
-from server.processes.listeners import PortTakenError
+from server.processes.listeners import ListenError
 from server.processes.supervisor import WorkerStartError
 from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 from storage.errors import StorageError
@@ -71,7 +71,7 @@ def explains_errors(command: Command) -> Command:
             return command(**arguments)
         except SettingsError as error:
             fail(str(error), SETTINGS_EXIT_CODE)
-        except (StorageError, PortTakenError, WorkerStartError) as error:
+        except (StorageError, ListenError, WorkerStartError) as error:
             fail(str(error))
         except psycopg.Error as error:
             fail(f"the database refused: {str(error).strip().splitlines()[0]}")

@@ -59,7 +59,13 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.log_level)
     # The embedded server's location is no setting of the user's, so the banner must not take it for one.
     is_embedded = settings.database_url is None
-    run_server(settings, lambda effective: click.echo(_banner(effective, is_embedded=is_embedded)))
+
+    def announce(effective: Settings) -> None:
+        # For people only: elsewhere it might end up between the JSON lines of the log, which says the addresses, too.
+        if sys.stdout.isatty():
+            click.echo(_banner(effective, is_embedded=is_embedded))
+
+    run_server(settings, announce)
 
 
 def _banner(settings: Settings, *, is_embedded: bool) -> str:

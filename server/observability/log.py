@@ -60,6 +60,7 @@ def configure_logging(level: LogLevel) -> None:
         logging.getLogger(name).setLevel(level.upper())
     # The pool warns of each attempt to connect; what that means for requests is logged where it matters.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda lost: _log_uncaught(lost.exc_type, lost.exc_value, lost.exc_traceback)
 

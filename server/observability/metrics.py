@@ -105,11 +105,18 @@ LOOKUP_WAIT = Family(
     (),
     _SECONDS,
 )
+TLS_FAILURES = Family(
+    "tls_handshake_failures",
+    "TLS handshakes that failed. The gRPC library does not tell of its own.",
+    Kind.COUNTER,
+    (("protocol", (Protocol.HTTP,)),),
+)
 QUEUE_BATCHES = Family("write_queue_batches", "Batches taken and not yet durable.", Kind.GAUGE)
 QUEUE_BYTES = Family("write_queue_bytes", "Bytes of the batches taken and not yet durable.", Kind.GAUGE)
 
 FAMILIES: Final = (
     REQUESTS, DURATION, ROWS, REFUSED, FLUSH_DURATION, FLUSH_ROWS, FLUSH_BYTES, FLUSH_FAILURES, LOOKUP_WAIT,
+    TLS_FAILURES,
     QUEUE_BATCHES, QUEUE_BYTES,
 )  # fmt: skip
 
@@ -163,6 +170,7 @@ class WorkerMetrics:
         self._flush_bytes = _Histogram(cells, FLUSH_BYTES)
         self._flush_failures = POSITIONS[FLUSH_FAILURES.name][()]
         self._lookup_wait = _Histogram(cells, LOOKUP_WAIT)
+        self._tls_failures = POSITIONS[TLS_FAILURES.name]
         self._queue_batches = POSITIONS[QUEUE_BATCHES.name][()]
         self._queue_bytes = POSITIONS[QUEUE_BYTES.name][()]
 
@@ -192,6 +200,10 @@ class WorkerMetrics:
     def observe_lookup_wait(self, wait_s: float) -> None:
         """Count a request that waited for the look-up of its key."""
         self._lookup_wait.observe(wait_s)
+
+    def count_failed_handshake(self, protocol: Protocol) -> None:
+        """Count a TLS handshake that failed."""
+        self._cells[self._tls_failures[protocol,]] += 1
 
     def set_write_queue(self, batches: int, size_bytes: int) -> None:
         """Note what is taken and not yet durable."""

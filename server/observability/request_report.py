@@ -69,6 +69,12 @@ class RequestReporter:
         """Tell of a stream that ends because its worker stops."""
         self._count(record, STOPPED)
 
+    def report_failed_handshake(self, reason: str) -> None:
+        """Tell of a TLS handshake over HTTP that failed, for a reason in OpenSSL's words."""
+        self._metrics.count_failed_handshake(Protocol.HTTP)
+        if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, reason):
+            _logger.info("TLS handshake failed", extra=event_fields(protocol=Protocol.HTTP, reason=reason))
+
     def _count(self, record: RequestRecord, outcome: str) -> float:
         duration_s = time.monotonic() - record.began_at
         self._metrics.count_request(record.protocol, outcome, duration_s)

@@ -1,11 +1,17 @@
 """Addresses and sockets."""
 
+import errno
 import ipaddress
 import socket
 
 
-class PortTakenError(Exception):
+class ListenError(Exception):
     """An address cannot be listened on; the message names it and says why."""
+
+    def __init__(self, message: str, *, is_port_wrong: bool) -> None:
+        """`is_port_wrong`: another port would do."""
+        super().__init__(message)
+        self.is_port_wrong = is_port_wrong
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -19,7 +25,7 @@ def is_loopback(bound: socket.socket) -> bool:
 
 
 def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
-    """Return a listening socket, non-blocking, for worker processes to inherit. Raises PortTakenError."""
+    """Return a listening socket, non-blocking, for worker processes to inherit. Raises ListenError."""
     opened = _bind(host, port)
     # Accepted connections inherit this; without it a small answer waits 40 ms for the client's delayed ACK.
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -31,7 +37,7 @@ def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
 def reserve(host: str, port: int) -> socket.socket:
     """Return a bound socket that does not listen and keeps the port for sockets with SO_REUSEPORT of this user.
 
-    Raises PortTakenError when anything, even such a socket, listens there already.
+    Raises ListenError when anything, even such a socket, listens there already.
     """
     free_port = _bind(host, port, listening=True)
     port = free_port.getsockname()[1]
@@ -55,5 +61,6 @@ def _bind(host: str, port: int, *, reuse_port: bool = False, listening: bool = F
     except OSError as error:
         if opened is not None:
             opened.close()
-        raise PortTakenError(f"cannot listen on {join_host_port(host, port)}: {error.strerror or error}") from error
+        message = f"cannot listen on {join_host_port(host, port)}: {error.strerror or error}"
+        raise ListenError(message, is_port_wrong=error.errno in (errno.EADDRINUSE, errno.EACCES)) from error
     return opened

@@ -1,17 +1,19 @@
 """The main process of `seestack-ingest serve`: from an empty folder to a running server, and back down again."""
 
 import logging
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from server.observability.log import event_fields
 from server.observability.metrics_endpoint import MetricsPage
 from server.processes.credentials import ensure_first_key
 from server.processes.database_setup import open_database, require_grants
-from server.processes.listeners import is_loopback, join_host_port, listen, reserve
+from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
 from server.processes.maintenance import Maintenance
 from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
@@ -33,16 +35,16 @@ _logger = logging.getLogger(__name__)
 def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `announce` is called with the effective settings once requests are served.
 
-    Raises SettingsError, PortTakenError, WorkerStartError and StorageError when the server cannot be started.
+    Raises SettingsError, ListenError, WorkerStartError and StorageError when the server cannot be started.
     """
     signals = Signals.install()
     tls = open_tls(settings)
     if tls is not None:
         check_dates(settings, tls.material)
     with ExitStack() as stack:
-        http_listener = stack.enter_context(closing(listen(settings.http_host, settings.http_port)))
-        grpc_port = stack.enter_context(closing(reserve(settings.grpc_host, settings.grpc_port)))
-        metrics_listener = stack.enter_context(closing(listen(settings.metrics_host, settings.metrics_port)))
+        http_listener = stack.enter_context(closing(_open(listen, settings, "http")))
+        grpc_port = stack.enter_context(closing(_open(reserve, settings, "grpc")))
+        metrics_listener = stack.enter_context(closing(_open(listen, settings, "metrics")))
         database_url, embedded = stack.enter_context(open_database(settings))
         partitions = PartitionUpkeep()
         spool_folder = _prepare_database(settings, database_url, embedded, partitions)
@@ -65,6 +67,7 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions, drain).stop)
         supervisor.start(signals.stop)
         if not signals.stop.is_set():
+            _logger.info("serving", extra=_addresses(effective))
             announce(effective)
             supervisor.watch(signals.stop, signals.reload)
         _logger.info("stopping: finishing what is in flight, for at most %g s", settings.grace_seconds)
@@ -95,6 +98,27 @@ def _prepare_database(
         _logger.warning("%s; batches are kept in the spool until the database is back", error)
         return folder
     return assign_spool_folder(settings, url, identity)
+
+
+def _addresses(settings: Settings) -> Mapping[str, object]:
+    return event_fields(
+        http=join_host_port(settings.http_host, settings.http_port),
+        grpc=join_host_port(settings.grpc_host, settings.grpc_port),
+        metrics=join_host_port(settings.metrics_host, settings.metrics_port),
+        data_dir=settings.data_dir,
+        pid=os.getpid(),
+    )
+
+
+def _open(open_socket: Callable[[str, int], socket.socket], settings: Settings, name: str) -> socket.socket:
+    """Open the socket of the settings NAME_host and NAME_port. Raises ListenError that names the one to change."""
+    host, port = f"{name}_host", f"{name}_port"
+    try:
+        return open_socket(getattr(settings, host), getattr(settings, port))
+    except ListenError as error:
+        wrong = port if error.is_port_wrong else host
+        message = f"{error}; choose another with {describe_setting(wrong)}"
+        raise ListenError(message, is_port_wrong=error.is_port_wrong) from error
 
 
 def _warn_of_plain_text(*listeners: socket.socket) -> None:

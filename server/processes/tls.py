@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,13 +129,28 @@ def check_dates(settings: Settings, material: TlsMaterial) -> None:
         )
 
 
-def use_newest(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context whose handshakes use what `files` hold at that time."""
+def use_newest(files: TlsFiles, on_failure: Callable[[str], None]) -> ssl.SSLContext:
+    """Return a context whose handshakes use what `files` hold at that time.
+
+    `on_failure` is called with OpenSSL's reason when a handshake fails; that of a client which leaves or falls silent
+    does not fail.
+    """
     context = files.material.context
+
+    class Handshake(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):  # it goes on when more has come
+                raise
+            except ssl.SSLError as error:
+                on_failure(_reason_of(error))
+                raise
 
     def choose(handshake: ssl.SSLObject, name: str | None, initial: ssl.SSLContext) -> None:
         handshake.context = files.material.context
 
+    context.sslobject_class = Handshake
     # Called in every handshake, also of clients that name no server.
     context.sni_callback = choose
     return context
@@ -147,9 +163,12 @@ def _create_context(cert: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(cert, key)
     except ssl.SSLError as error:
-        reason = (error.reason or "unknown").lower().replace("_", " ")
-        raise _unusable("tls_cert", cert, f"OpenSSL refuses: {reason}; have another one made") from error
+        raise _unusable("tls_cert", cert, f"OpenSSL refuses: {_reason_of(error)}; have another one made") from error
     return context
+
+
+def _reason_of(error: ssl.SSLError) -> str:
+    return (error.reason or "unknown").lower().replace("_", " ")
 
 
 def _state_of_files(settings: Settings) -> FilesState:

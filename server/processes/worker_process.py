@@ -77,7 +77,7 @@ class WorkerProcess:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", self.module, *map(str, inherited)],
+                [sys.executable, "-m", "server.processes.worker_start", self.module, *map(str, inherited)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,

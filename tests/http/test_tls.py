@@ -48,7 +48,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProce
     certificate, key = Authority(tmp_path).issue("server")
     files = open_tls(load_settings(tls_cert=certificate, tls_key=key))
     assert files is not None
-    with serve(create_app(), tls=use_newest(files)) as in_process:
+    with serve(create_app(), tls=use_newest(files, lambda _: None)) as in_process:
         yield in_process
 
 

@@ -40,16 +40,17 @@ def new_folder(data_folder: Path) -> Path:
 
 
 @contextmanager
-def launch(folder: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[Launched]:
+def launch(folder: Path, *flags: str, wrapper: Sequence[str] = (), stdout: int | None = None) -> Iterator[Launched]:
     """Start `serve` on free ports in a session of its own, and leave nothing of it running at the end.
 
-    `wrapper` is a command that runs it, and whose end is the end of all that it started.
+    `wrapper` is a command that runs it, and whose end is the end of all that it started. `stdout` is a terminal for
+    the banner, if wanted.
     """
     log = folder.parent / f"log-{uuid4().hex[:8]}"
     with log.open("w") as output:
         process = subprocess.Popen(
             [*wrapper, COMMAND, "serve", "--data-dir", str(folder), *FREE_PORTS, *flags],
-            stdout=output, stderr=output, text=True, start_new_session=True,
+            stdout=stdout or output, stderr=output, text=True, start_new_session=True,
         )  # fmt: skip
     try:
         yield Launched(process, folder, log)
@@ -63,9 +64,9 @@ def launch(folder: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[L
 
 
 @contextmanager
-def serve_embedded(folder: Path, *flags: str) -> Iterator[RunningServer]:
+def serve_embedded(folder: Path, *flags: str, stdout: int | None = None) -> Iterator[RunningServer]:
     """Run a server in a data folder."""
-    with launch(folder, *flags) as launched:
+    with launch(folder, *flags, stdout=stdout) as launched:
         yield launched.wait_until_it_serves()
 
 

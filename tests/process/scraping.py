@@ -1,11 +1,11 @@
 """Reading a server's metrics as Prometheus does."""
 
 import http.client
-import re
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.log_lines import find_serving, port_in
 from tests.running_server import Answer, RunningServer
 
 
@@ -29,10 +29,10 @@ class Samples:
 
 
 def get_page(server: RunningServer, path: str = "/metrics") -> Answer:
-    """Ask the port that the banner names."""
-    found = re.search(r"metrics +http://127\.0\.0\.1:(\d+)/metrics", server.log.read_text())
-    assert found
-    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+    """Ask the port that the log names."""
+    serving = find_serving(server.log.read_text())
+    assert serving
+    connection = http.client.HTTPConnection("127.0.0.1", port_in(serving["metrics"]), timeout=10)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

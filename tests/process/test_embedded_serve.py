@@ -4,22 +4,40 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.batches import make_batch
+from tests.log_lines import log_lines
 from tests.process.embedded import new_folder, postmaster_pid, serve_embedded
+from tests.process.terminal import open_terminal
 from tests.running_server import RunningServer
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 needs_grpcurl = pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is not installed")
 
 
+@dataclass
+class Announced:
+    """A server that was started on a terminal, and the lines of its banner."""
+
+    server: RunningServer
+    banner: list[str]
+
+
+@contextmanager
+def serve_on_terminal(folder: Path) -> Iterator[Announced]:
+    with open_terminal() as terminal, serve_embedded(folder, stdout=terminal.descriptor) as server:
+        yield Announced(server, terminal.read_lines(" psql "))
+
+
 @pytest.fixture(scope="module")
-def running(data_folder: Path) -> Iterator[RunningServer]:
-    with serve_embedded(new_folder(data_folder)) as server:
-        yield server
+def announced(data_folder: Path) -> Iterator[Announced]:
+    with serve_on_terminal(new_folder(data_folder)) as running:
+        yield running
 
 
 def test_credentials_and_rows_outlive_a_restart(data_folder: Path) -> None:
@@ -36,60 +54,63 @@ def test_credentials_and_rows_outlive_a_restart(data_folder: Path) -> None:
         assert len(second.rows("after")) == 2
 
 
-def test_only_the_owner_can_read_the_credentials(running: RunningServer) -> None:
-    file = credentials_file(running)
+def test_only_the_owner_can_read_the_credentials(announced: Announced) -> None:
+    (line,) = [line for line in announced.banner if line.startswith("key ")]
+    file = Path(line.removeprefix("key ").strip())
     assert file.stat().st_mode & 0o777 == 0o600
-    assert json.loads(file.read_text()) == {"projectId": running.project_id, "apiKey": running.api_key}
+    server = announced.server
+    assert json.loads(file.read_text()) == {"projectId": server.project_id, "apiKey": server.api_key}
 
 
-def test_the_banner_says_what_to_do_and_keeps_the_key_to_itself(running: RunningServer) -> None:
-    banner = running.log.read_text()
-    assert f"http://127.0.0.1:{running.http_port}/docs" in banner
-    assert f"\n  curl http://127.0.0.1:{running.http_port}/ingest/v1/http-requests " in banner
-    assert "\n  grpcurl -plaintext " in banner
-    assert running.api_key not in banner
+def test_the_banner_says_what_to_do_and_keeps_the_key_to_itself(announced: Announced) -> None:
+    banner, server = "\n".join(announced.banner), announced.server
+    assert f"http://127.0.0.1:{server.http_port}/docs" in banner
+    assert f"\ncurl http://127.0.0.1:{server.http_port}/ingest/v1/http-requests " in banner
+    assert "\ngrpcurl -plaintext " in banner
     # The form of the key is in nothing that is printed either.
-    assert "seestack_live_" not in banner
+    for printed in (banner, server.log.read_text()):
+        assert server.api_key not in printed
+        assert "seestack_live_" not in printed
+
+
+def test_what_is_no_terminal_gets_json_lines_only(data_folder: Path) -> None:
+    with serve_embedded(new_folder(data_folder)) as server:
+        assert server.post(b"{").status == 400
+        assert server.stop() == 0
+        messages = [line["message"] for line in log_lines(server.log.read_text())]
+        assert {"serving", "request refused", "stopped"} <= set(messages)
 
 
 @needs_curl
-def test_the_curl_line_of_the_banner_works(running: RunningServer) -> None:
-    assert json.loads(paste(running, "KEY=", "BATCH=", "curl ")) == {"ok": True, "accepted": 1}
+def test_the_curl_line_of_the_banner_works(announced: Announced) -> None:
+    assert json.loads(paste(announced.banner, "KEY=", "BATCH=", "curl ")) == {"ok": True, "accepted": 1}
 
 
 @needs_grpcurl
-def test_the_grpcurl_line_of_the_banner_works(running: RunningServer) -> None:
-    assert json.loads(paste(running, "KEY=", "BATCH=", "grpcurl ")) == {"ok": True, "accepted": 1}
+def test_the_grpcurl_line_of_the_banner_works(announced: Announced) -> None:
+    assert json.loads(paste(announced.banner, "KEY=", "BATCH=", "grpcurl ")) == {"ok": True, "accepted": 1}
 
 
-def test_the_psql_line_of_the_banner_shows_the_rows(running: RunningServer) -> None:
-    assert running.post(make_batch(running.project_id, host="psql.example.com")).status == 202
-    (line,) = [line for line in banner_lines(running) if " psql " in line]
+def test_the_psql_line_of_the_banner_shows_the_rows(announced: Announced) -> None:
+    server = announced.server
+    assert server.post(make_batch(server.project_id, host="psql.example.com")).status == 202
+    (line,) = [line for line in announced.banner if " psql " in line]
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
     assert "psql.example.com" in done.stdout
 
 
 @needs_curl
 def test_the_data_folder_may_have_an_unusual_name(data_folder: Path) -> None:
-    with serve_embedded(data_folder / "it's my 100 %, & more") as server:
-        assert json.loads(paste(server, "KEY=", "BATCH=", "curl ")) == {"ok": True, "accepted": 1}
+    with serve_on_terminal(data_folder / "it's my 100 %, & more") as announced:
+        server = announced.server
+        assert json.loads(paste(announced.banner, "KEY=", "BATCH=", "curl ")) == {"ok": True, "accepted": 1}
         assert len(server.rows("trace-001")) == 1
         assert server.stop() == 0
 
 
-def banner_lines(server: RunningServer) -> list[str]:
-    return [line.strip() for line in server.log.read_text().splitlines()]
-
-
-def credentials_file(server: RunningServer) -> Path:
-    """Return the file that the banner names."""
-    (line,) = [line for line in banner_lines(server) if line.startswith("key ")]
-    return Path(line.removeprefix("key ").strip())
-
-
-def paste(server: RunningServer, *starts: str) -> str:
+def paste(banner: list[str], *starts: str) -> str:
     """Run the lines of the banner that start so, as somebody does who pastes them, and return their output."""
-    lines = [line for line in banner_lines(server) if line.startswith(starts)]
+    lines = [line for line in banner if line.startswith(starts)]
     assert len(lines) == len(starts)
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout

@@ -23,6 +23,7 @@ def test_a_taken_port(protocol: str, options: tuple[int, ...], data_folder: Path
         failure = fail_command("serve", "--data-dir", str(folder), *flags)
     assert failure.exit_code == 1
     assert f"127.0.0.1:{port}" in failure.line
+    assert f"choose another with SEESTACK_{protocol.upper()}_PORT (--{protocol}-port)" in failure.line
     assert postmaster_pid(folder) is None
 
 
@@ -74,3 +75,4 @@ def test_an_address_of_another_machine() -> None:
     failure = fail_command("serve", "--http-host", "192.0.2.1", *FREE_PORTS)
     assert failure.exit_code == 1
     assert "192.0.2.1" in failure.line
+    assert "choose another with SEESTACK_HTTP_HOST (--http-host)" in failure.line

@@ -22,6 +22,7 @@ from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
 from tests.log_lines import log_lines
 from tests.process.polling import wait_until
+from tests.process.scraping import scrape
 from tests.running_server import RunningServer, run_command, start_server
 
 TIMEOUT_S = 10
@@ -162,6 +163,23 @@ def test_a_new_certificate_is_taken_up_once_it_is_whole_and_connections_go_on(tl
     assert tls_server.running.log.read_text().count("get the earlier certificate") == 2
 
 
+def test_handshakes_that_fail_leave_a_trace(tls_server: TlsServer) -> None:
+    before = scrape(tls_server.running)
+    with socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=TIMEOUT_S) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert is_closed(plain)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        tls_server.connect(ssl.create_default_context())
+    reasons = {"http request", "tlsv1 alert unknown ca"}
+    wait_until(lambda: reasons <= failed_handshakes(tls_server.running), "both are logged", RELOADED_WITHIN_S)
+    assert (scrape(tls_server.running) - before)["tls_handshake_failures_total http"] == 2
+
+
+def failed_handshakes(server: RunningServer) -> set[str]:
+    lines = log_lines(server.log.read_text())
+    return {line["reason"] for line in lines if line["message"] == "TLS handshake failed"}
+
+
 def is_closed(connection: socket.socket) -> bool:
     """Wait for the other side, and tell whether it closed the connection without an answer in plain text."""
     try:
@@ -217,8 +235,8 @@ def test_a_server_does_not_start_with_files_that_do_not_fit(authority: Authority
 def test_plain_text_that_others_can_read_is_warned_of(database_url: str) -> None:
     flags = ("--http-workers", "1", "--grpc-workers", "1", "--grpc-host", "0.0.0.0")
     with start_server(database_url, *flags) as server:
-        lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]  # the banner does not
-    warning = next(line["message"] for line in log_lines("\n".join(lines)) if line["level"] == "warning")
+        lines = log_lines(server.log.read_text())
+    warning = next(line["message"] for line in lines if line["level"] == "warning")
     assert f"0.0.0.0:{server.grpc_port}" in warning
     assert f":{server.http_port}" not in warning
     assert "SEESTACK_TLS_CERT" in warning

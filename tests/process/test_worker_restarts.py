@@ -1,14 +1,24 @@
-"""A worker that cannot be started for want of resources is started later; the server goes on meanwhile."""
+"""Workers that cannot be started: for want of resources, which come back, or because of their code."""
 
 import resource
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from server.processes.listeners import listen
+from server.processes.signals import Flag
+from server.processes.supervisor import Supervisor, WorkerStartError
 from server.processes.worker_process import FIRST_BACKOFF_S
+from server.settings import load_settings
 from tests.batches import make_batch
+from tests.log_lines import log_lines
 from tests.process.polling import kill, live_workers, wait_until
+from tests.project.repository import ROOT
 from tests.running_server import RunningServer, start_server
 
 MODULE = "http_bridge"
+UNIMPORTABLE = "tests.process.unimportable_worker"
 CANNOT_START = f"a {MODULE} worker cannot be started"
 RETRIES = 3
 RESTARTED_WITHIN_S = 30
@@ -40,3 +50,17 @@ def failures(log: Path) -> int:
 
 def is_answered(server: RunningServer) -> bool:
     return server.post(make_batch(server.project_id)).status == 202
+
+
+def test_a_worker_that_cannot_be_imported_says_so_in_a_log_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with closing(listen("127.0.0.1", 0)) as listener:
+        settings = load_settings(database_url="postgresql://unused", http_workers=1, grpc_workers=1)
+        supervisor = Supervisor(settings, listener, http_module=UNIMPORTABLE, grpc_module=UNIMPORTABLE)
+        with pytest.raises(WorkerStartError):
+            supervisor.start(Flag())
+    lines = log_lines(capfd.readouterr().err)
+    assert lines
+    assert all(line["level"] == "critical" and "no such part" in line["traceback"] for line in lines)

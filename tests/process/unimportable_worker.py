@@ -1,0 +1,3 @@
+"""A worker that cannot be imported."""
+
+raise ImportError("no such part")
