@@ -5,9 +5,7 @@ size, decode, validate, count the rows, store, report.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
 from contextlib import suppress
-from functools import partial
 
 from server.access.api_key_header import find_raw_key
 from server.access.authentication import Authenticator
@@ -29,12 +27,11 @@ from server.observability.request_report import RequestRecord, RequestReporter
 from server.processes.spools import open_spool
 from server.request import IngestRequest
 from server.settings import Contract, Settings
-from storage.database import check_ready, open_pool, run
+from storage.database import check_ready, open_pool
 from storage.errors import SpoolError, StorageUnavailableError
 from storage.keys.api_keys import ApiKey
 from storage.keys.snapshot import KeySnapshot
 from storage.spool.spool import SpoolStatus
-from storage.writing.claims import find_bodies
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.submission import Submission
 from storage.writing.writer import EventWriter
@@ -44,9 +41,8 @@ class IngestService:
     """Authenticates, limits, validates and stores batches. One instance serves a process, on its event loop."""
 
     CLOSE_TIMEOUT_S = 5.0
-    QUERY_TIMEOUT_S = 3.0
-    POOL_SIZE = 2  # one connection for keys, one for readiness
-    CONNECTIONS = POOL_SIZE + 2 * EventWriter.MAX_CONNECTIONS  # the most to Postgres of a process
+    POOL_SIZE = 2  # for keys, readiness, and what the writer asks
+    CONNECTIONS = POOL_SIZE + EventWriter.MAX_CONNECTIONS  # the most to Postgres of a process
     SAMPLE_INTERVAL_S = 0.5
 
     def __init__(
@@ -63,9 +59,14 @@ class IngestService:
         self._spool = open_spool(settings)
         copy = KeySnapshot(self._spool.folder) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
-        create_writer = partial(EventWriter, database_url, name=name, spool=self._spool, on_flush=metrics.count_flush)
-        # Batches with idempotency keys are written apart, so that the others pay nothing for it.
-        self._writer, self._claiming_writer = create_writer(), create_writer(find_bodies=self._find_bodies)
+        self._writer = EventWriter(
+            database_url,
+            HTTP_REQUESTS.form,
+            name=name,
+            pool=self._pool,
+            spool=self._spool,
+            on_flush=metrics.count_flush,
+        )
         self._sampler = asyncio.create_task(self._sample_write_queues())
 
     async def start(self) -> None:
@@ -131,7 +132,7 @@ class IngestService:
 
     async def close(self) -> None:
         """Store what was accepted and release the database."""
-        await asyncio.gather(*(writer.close(self.CLOSE_TIMEOUT_S) for writer in (self._writer, self._claiming_writer)))
+        await self._writer.close(self.CLOSE_TIMEOUT_S)
         self._sampler.cancel()
         await self._authenticator.close()
         await self._pool.close(self.CLOSE_TIMEOUT_S)
@@ -152,8 +153,7 @@ class IngestService:
         values = validate_batch(batch, key.project_id, lenient=self._is_lenient)
         if request.usage is not None:
             request.usage.take_rows(HTTP_REQUESTS.count(values))
-        writer = self._writer if claim is None else self._claiming_writer
-        return writer.submit(HTTP_REQUESTS.encode(key.project_id, values, claim))
+        return self._writer.submit(HTTP_REQUESTS.encode(key.project_id, values, claim))
 
     async def _authenticate(self, request: IngestRequest) -> ApiKey:
         key = await self._authenticator.authenticate(find_raw_key(request.header, lenient=self._is_lenient))
@@ -161,12 +161,7 @@ class IngestService:
         request.record.project_id = key.project_id
         return key
 
-    async def _find_bodies(self, ids: Collection[bytes]) -> Mapping[bytes, bytes]:
-        return await run(self._pool, partial(find_bodies, ids=ids), self.QUERY_TIMEOUT_S)
-
     async def _sample_write_queues(self) -> None:
-        writers = (self._writer, self._claiming_writer)
         while True:
-            batches = sum(writer.pending_batches for writer in writers)
-            self._metrics.set_write_queue(batches, sum(writer.pending_bytes for writer in writers))
+            self._metrics.set_write_queue(self._writer.pending_batches, self._writer.pending_bytes)
             await asyncio.sleep(self.SAMPLE_INTERVAL_S)

@@ -30,7 +30,7 @@ _BATCHES = """
 SELECT position, coalesce(backend_pid, 0), coalesce(transaction_id, 0), definition, row_count, data, claim, claim_body
   FROM batches JOIN forms ON forms.id = form LEFT JOIN doubts USING (position) WHERE position <= ? ORDER BY position
 """
-_MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid, transaction_id) VALUES (?, ?, 0)"
+_MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid, transaction_id) VALUES (?, 0, ?)"
 _REMOVE = "DELETE FROM batches WHERE position = ?"
 _NOTE_PROGRESS = "UPDATE totals SET drained_at = ?"
 _REFUSE = """
@@ -107,21 +107,22 @@ class Spool:
         """The folder that it is in."""
         return self.file.folder
 
-    def append(self, batches: Sequence[EncodedBatch], *, in_doubt: int = 0) -> list[int]:
+    def append(self, batches: Sequence[EncodedBatch], *, transaction_id: int = 0) -> list[int]:
         """Store batches, all or none; when this returns they are durable. Repeated ones are stored once.
 
+        `transaction_id` is that of a transaction that may have stored them in Postgres, 0 for none.
         Returns the positions of those that are not stored: their idempotency keys are there with another body.
         Raises SpoolFullError when there is no room for them, SpoolError when they cannot be written.
         """
         try:
-            reused = self._append(batches, in_doubt)
+            reused = self._append(batches, transaction_id)
         except SpoolError:
             self._has_failed = True
             raise
         self._has_failed = False
         return reused
 
-    def _append(self, batches: Sequence[EncodedBatch], in_doubt: int) -> list[int]:
+    def _append(self, batches: Sequence[EncodedBatch], transaction_id: int) -> list[int]:
         now = time.time()
         self._use_file_in_place()
         if not self.file.reserve.is_kept():
@@ -131,7 +132,11 @@ class Spool:
             if used + sum(len(batch.data) for batch in batches) > self._max_bytes:
                 raise SpoolFullError(f"the spool in {self.folder} is full")
             connection.executemany(_ADD_FORM, {(batch.form.definition,) for batch in batches})
-            return [position for position, batch in enumerate(batches) if not _append(connection, batch, in_doubt, now)]
+            return [
+                position
+                for position, batch in enumerate(batches)
+                if not _append(connection, batch, transaction_id, now)
+            ]
 
     def _use_file_in_place(self) -> None:
         """Open the file anew when it was deleted or replaced: nobody would ever find what is added to the old one."""
@@ -170,9 +175,9 @@ class Spool:
             last, form = position, its_form
         return [_batch_of(row) for row in self.file.read(_BATCHES, (last,))]
 
-    def mark(self, batches: Iterable[SpooledBatch], backend_pid: int) -> None:
-        """Note durably that a backend may store these batches from now on."""
-        marks = [(batch.position, backend_pid) for batch in batches]
+    def mark(self, batches: Iterable[SpooledBatch], transaction_id: int) -> None:
+        """Note durably that a transaction may store these batches from now on."""
+        marks = [(batch.position, transaction_id) for batch in batches]
         self.file.write_anyway(lambda connection: connection.executemany(_MARK, marks))
 
     def remove(self, batches: Iterable[SpooledBatch]) -> None:
@@ -229,7 +234,7 @@ class Spool:
         self.file.close()
 
 
-def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, now: float) -> bool:
+def _append(connection: sqlite3.Connection, batch: EncodedBatch, transaction_id: int, now: float) -> bool:
     """Store a batch unless it is there; return False when its idempotency key is there with another body."""
     if batch.claim is not None:
         found = connection.execute(_CLAIM_BODY, (batch.claim.id,)).fetchone()
@@ -237,8 +242,8 @@ def _append(connection: sqlite3.Connection, batch: EncodedBatch, in_doubt: int, 
             return bool(found[0] == batch.claim.body)
     values = (now, batch.rows, batch.data, *(batch.claim or (None, None)), batch.form.definition)
     position = connection.execute(_APPEND, values).lastrowid
-    if in_doubt:
-        connection.execute(_MARK, (position, in_doubt))
+    if transaction_id:
+        connection.execute(_MARK, (position, transaction_id))
     return True
 
 

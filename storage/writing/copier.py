@@ -2,6 +2,7 @@
 
 Rows are handed over while the server already inserts those before them, so that only the commit is left to wait for.
 See the PostgreSQL manual, "libpq", "Asynchronous Command Processing" and "Functions Associated with the COPY Command".
+With the COPY, in the same message, its transaction's id is asked for: the answer to the commit may get lost.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from functools import partial
 
 import psycopg
 from psycopg.errors import error_from_result
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from storage.database import SESSION_SETTINGS, connect_unset
@@ -19,9 +20,11 @@ from storage.writing.libpq_connection import LibpqConnection
 
 LOST = "the connection to the database is lost"
 SILENT = "the database does not answer"
-# SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. All others speak of the
-# database, which may take the same rows another time.
+# SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. Nothing is stored then. All
+# others speak of the server: it may take the rows another time, or have committed them before it reported the error.
 _OF_ROWS = ("22", "23")
+# Statements of one message are one transaction.
+_TELL_TRANSACTION = "SELECT pg_current_xact_id();"
 
 # A backend that waits for a lock does not notice that nobody waits for it any more.
 _PREPARE = f"{SESSION_SETTINGS}, set_config('lock_timeout', $1, false)".encode()
@@ -39,34 +42,39 @@ class _State(Enum):
 _ANSWERED = (_State.PREPARING, _State.STARTING, _State.ENDING)  # what the server answers to
 
 
-class Copier:
-    """Executes `COPY ... FROM STDIN` time and again: `begin`, `add` as often as needed, `end`.
+class CommitUnknownError(psycopg.OperationalError):
+    """A COPY failed when the server had all of it: it may be committed, or may yet be, as `transaction_id`."""
 
-    The statement may go on with a second COPY, in the same transaction; `end` gets all its rows.
+    def __init__(self, message: str, transaction_id: int) -> None:
+        super().__init__(message)
+        self.transaction_id = transaction_id
+
+
+class Copier:
+    """Executes `COPY ... FROM STDIN` again and again: `begin`, `add` as often as needed, `end`.
+
     Its connection is opened when it is needed, and again when it was lost.
     """
 
     ANSWER_TIMEOUT_S = 5.0  # in which the server must take a connection, a statement, and commit it
     LOCK_TIMEOUT_SHARE = 0.9  # of that time is the longest that the server may wait for a lock
 
-    def __init__(self, url: str, *, name: str, statement: str) -> None:
+    def __init__(self, url: str, *, name: str) -> None:
         """`name` shows in the database's list of connections."""
         self._url = url
         self._name = name
-        self._statement = statement.encode()
+        self._statement = b""
         self._loop = asyncio.get_running_loop()
         self._state = _State.IDLE
-        self._link: LibpqConnection | None = None
+        self._connection: LibpqConnection | None = None
         self._opening: asyncio.Task[psycopg.AsyncConnection] | None = None
         self._result: PGresult | None = None
         self._second: bytes | None = None
         self._on_ready: Callable[[], None] = _ignore
         self._on_end: Callable[[psycopg.Error | None], None] = _ignore
         self._timer: asyncio.TimerHandle | None = None
-        # Whether the last copy may have been committed although it failed: the server may have had all of it.
-        self.is_in_doubt = False
-        # Process id of the backend that has, or had, the last copy.
-        self.backend_pid = 0
+        # Of the last copy that took rows.
+        self.transaction_id = 0
 
     @property
     def is_idle(self) -> bool:
@@ -76,22 +84,25 @@ class Copier:
     @property
     def is_connected(self) -> bool:
         """Tell whether the next copy goes over the connection of the last one."""
-        return self._link is not None and not self._link.is_lost
+        return self._connection is not None and not self._connection.is_lost
 
     @property
     def is_filling(self) -> bool:
         """Tell whether rows can be added now."""
         return self._state is _State.FILLING
 
-    def begin(self, on_ready: Callable[[], None], on_end: "Callable[[psycopg.Error | None], None]") -> None:
+    def begin(
+        self, statement: str, on_ready: Callable[[], None], on_end: "Callable[[psycopg.Error | None], None]"
+    ) -> None:
         """Begin a copy in a transaction of its own; later `on_ready` is called once the server takes rows.
 
-        `on_end` is called when they are durable, or with the error that ended the copy: a DataError or IntegrityError
-        when the server refuses the rows, an OperationalError for whatever else, after which another connection is made.
+        The statement may go on with a second COPY; `end` gets all its rows. `on_end` is called when the rows are
+        durable, or with the error that ended the copy: a DataError or IntegrityError when the server refuses the rows;
+        an OperationalError for whatever else, a CommitUnknownError if they may be stored all the same.
         """
         assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
+        self._statement = (_TELL_TRANSACTION + statement).encode()
         self._on_ready, self._on_end = on_ready, on_end
-        self.is_in_doubt = False
         if self.is_connected:
             self._start()
         else:
@@ -99,29 +110,28 @@ class Copier:
 
     def add(self, data: bytes) -> None:
         """Hand over rows, in the form that the statement asks for; only while filling."""
-        assert self._link is not None  # noqa: S101 - there is one while filling
+        assert self._connection is not None  # noqa: S101 - there is one while filling
         try:
-            self._link.pgconn.put_copy_data(data)
+            self._connection.pgconn.put_copy_data(data)
         except psycopg.OperationalError:
-            # What the server said before it went is still to be read, and then the copy ends.
-            self._loop.call_soon(self._link.receive)
+            # What the server said before it closed the connection is still to be read, and then the copy ends.
+            self._loop.call_soon(self._connection.receive)
 
     def end(self, second: bytes | None = None) -> None:
         """Have the rows committed, with those of the statement's second COPY, if it has one; only while filling."""
         self._state = _State.ENDING
         self._second = second
         self._expect_answer()
-        self.is_in_doubt = True
         self._end_rows()
 
     def _end_rows(self) -> None:
-        assert self._link is not None  # noqa: S101 - there is one while rows are sent
+        assert self._connection is not None  # noqa: S101 - there is one while rows are sent
         try:
-            self._link.pgconn.put_copy_end()
+            self._connection.pgconn.put_copy_end()
         except psycopg.OperationalError as error:
             self._finish(error)
         else:
-            self._link.flush()
+            self._connection.flush()
 
     def _send_second(self, rows: bytes) -> None:
         self._second = None
@@ -130,8 +140,8 @@ class Copier:
 
     def poll(self) -> None:
         """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
-        if self._state in _ANSWERED and self._link is not None:
-            self._link.receive()
+        if self._state in _ANSWERED and self._connection is not None:
+            self._connection.receive()
 
     def close(self) -> None:
         """Close the connection, whatever it is doing."""
@@ -151,12 +161,12 @@ class Copier:
             return
         is_wanted = opening is self._opening
         try:
-            connection = opening.result()
+            opened = opening.result()
             if is_wanted:
                 self._opening = None
-                self._link = LibpqConnection(connection, self._advance)
+                self._connection = LibpqConnection(opened, self._advance)
             else:
-                connection.pgconn.finish()
+                opened.pgconn.finish()
         except Exception as error:
             # Whatever went wrong, the copy that waits for the connection must hear of it.
             if is_wanted:
@@ -166,19 +176,18 @@ class Copier:
             self._prepare()
 
     def _prepare(self) -> None:
-        assert self._link is not None  # noqa: S101 - called when there is one
-        self.backend_pid = self._link.pgconn.backend_pid
+        assert self._connection is not None  # noqa: S101 - called when there is one
         self._state = _State.PREPARING
         lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
-        self._ask(partial(self._link.pgconn.send_query_params, _PREPARE, [str(lock_timeout_ms).encode()]))
+        self._ask(partial(self._connection.pgconn.send_query_params, _PREPARE, [str(lock_timeout_ms).encode()]))
 
     def _start(self) -> None:
-        assert self._link is not None  # noqa: S101 - called when there is one
+        assert self._connection is not None  # noqa: S101 - called when there is one
         self._state = _State.STARTING
-        self._ask(partial(self._link.pgconn.send_query, self._statement))
+        self._ask(partial(self._connection.pgconn.send_query, self._statement))
 
     def _ask(self, send: Callable[[], None]) -> None:
-        assert self._link is not None  # noqa: S101 - called when there is one
+        assert self._connection is not None  # noqa: S101 - called when there is one
         self._result = None
         self._expect_answer()
         try:
@@ -186,12 +195,12 @@ class Copier:
         except psycopg.OperationalError as error:
             self._finish(error)
         else:
-            self._link.flush()
+            self._connection.flush()
 
     def _advance(self) -> None:
         """Go on after something has come from the server, if only the end of the connection."""
-        assert self._link is not None  # noqa: S101 - it calls this
-        pgconn = self._link.pgconn
+        assert self._connection is not None  # noqa: S101 - it calls this
+        pgconn = self._connection.pgconn
         while self._state in _ANSWERED and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
@@ -202,12 +211,11 @@ class Copier:
                 self._on_ready()
             elif result.status == ExecStatus.COPY_IN and self._second is not None:
                 self._send_second(self._second)
-            else:
-                if self._result is None or self._result.status == ExecStatus.COMMAND_OK:
-                    self._result = result
-                # What the server itself reports it has not committed; libpq's own complaints have no SQLSTATE.
-                self.is_in_doubt = self.is_in_doubt and result.error_field(DiagnosticField.SQLSTATE) is None
-        if self._link is not None and self._link.is_lost:
+            elif result.status == ExecStatus.TUPLES_OK and self._state is _State.STARTING:
+                self.transaction_id = int(result.get_value(0, 0) or 0)
+            elif self._result is None or self._result.status == ExecStatus.COMMAND_OK:
+                self._result = result
+        if self._connection is not None and self._connection.is_lost:
             self._finish(psycopg.OperationalError(LOST))
 
     def _conclude(self) -> None:
@@ -232,6 +240,8 @@ class Copier:
         self._stop_timer()
         if isinstance(error, psycopg.OperationalError):
             self._disconnect()
+            if self._state is _State.ENDING:
+                error = CommitUnknownError(str(error), self.transaction_id)
         if self._state is not _State.IDLE:
             self._state = _State.IDLE
             self._on_end(error)
@@ -240,9 +250,9 @@ class Copier:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _error_of(result: PGresult | None) -> psycopg.Error | None:

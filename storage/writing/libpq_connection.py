@@ -43,8 +43,7 @@ class LibpqConnection:
             if self.pgconn.flush():
                 self._loop.add_writer(self._descriptor, self.flush)
         except psycopg.OperationalError:
-            # What the server said before it went is still to be read.
-            return
+            return  # what the server said before it closed the connection is still to be read
 
     def receive(self) -> None:
         """Take what has come, to the last byte: after an error of the connection libuv never calls this again."""

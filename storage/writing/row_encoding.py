@@ -9,7 +9,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain, groupby, repeat
 from operator import attrgetter
@@ -24,7 +23,6 @@ COPY_TRAILER = struct.pack(">h", -1)
 
 # Postgres counts microseconds from 2000-01-01 UTC.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
-_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 # The struct codes of the types that have one width; all other types are sent as text.
 _FIXED_WIDTHS = {"smallint": "h", "bigint": "q", "timestamptz": "q"}
@@ -34,8 +32,6 @@ _NULL = struct.pack(">i", -1)
 # Column count, received_at, project_id, and the length of id: the same in every row of a batch.
 _ROW_START = struct.Struct(">h iq i16s i")
 _ID = ">QQ"
-# Of a whole row: project_id, id and timestamp.
-_LOCATION = struct.Struct(f">{_ROW_START.size - 20}x 16s 4x 16s 4x q")
 _LENGTH = struct.Struct(">i")
 
 # Ids must be unique, not secret; a system call a batch would also hand the interpreter to another thread.
@@ -105,21 +101,6 @@ class RowFormat:
         texts = chain.from_iterable(encode(values) for encode in self._texts)
         rows = zip(repeat(row_start), numbers, *texts, strict=False)  # `repeat` has no end
         return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
-
-
-class RowLocation(NamedTuple):
-    """What finds a row: the first two by an index, the id for certain."""
-
-    project_id: UUID
-    timestamp: datetime
-    id: UUID
-
-
-def first_row(batch: EncodedBatch) -> RowLocation:
-    """Return where the first row of an encoded batch is, once it is stored."""
-    project_id, id_bytes, timestamp = _LOCATION.unpack_from(batch.data)
-    moment = _POSTGRES_EPOCH + timedelta(microseconds=timestamp)
-    return RowLocation(UUID(bytes=project_id), moment, UUID(bytes=id_bytes))
 
 
 def with_claims(form: RowForm) -> str:

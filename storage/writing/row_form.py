@@ -58,6 +58,10 @@ class RowForm(NamedTuple):
         except (struct.error, UnicodeDecodeError) as error:
             raise ValueError(f"these are no rows of {self.table}: {error}") from error
 
+    def first_row(self, data: bytes) -> "dict[str, Value]":
+        """Return the first of encoded rows as values by column."""
+        return next(self._rows(data))
+
     def _rows(self, data: bytes) -> "Iterator[dict[str, Value]]":
         offset = 0
         while offset < len(data):

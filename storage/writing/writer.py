@@ -2,7 +2,7 @@
 
 One COPY is filled with the batches that come in while the one before it commits: a lone batch is committed at once,
 and under load flushes grow by themselves. All of it happens on one event loop, since waking another thread costs more
-than a row does.
+than a row does. What needs more than that goes the slow path (slow_path.py).
 """
 
 import asyncio
@@ -13,14 +13,15 @@ from collections.abc import Callable
 from functools import partial
 
 import psycopg
+from psycopg_pool import AsyncConnectionPool
 
 from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.spool.spool import Spool
 from storage.writing.copier import Copier
 from storage.writing.flush_report import FlushReport, ignore_report
-from storage.writing.http_requests import HTTP_REQUESTS
-from storage.writing.recovery import FindBodies, FlushRecovery
-from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, EncodedBatch, claims_data, with_claims
+from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, EncodedBatch
+from storage.writing.row_form import RowForm
+from storage.writing.slow_path import SlowPath
 from storage.writing.submission import Submission
 
 _logger = logging.getLogger(__name__)
@@ -55,10 +56,10 @@ class _Flush:
 
 
 class EventWriter:
-    """Writes batches into `http_requests`, on the event loop that it was made on."""
+    """Writes batches of one form into their table, on the event loop that it was made on."""
 
     CONNECTIONS = 2  # one fills a COPY while the other commits
-    MAX_CONNECTIONS = CONNECTIONS + 1  # one more stores what failed at first
+    MAX_CONNECTIONS = CONNECTIONS + 1  # one more for the slow path
     MAX_FLUSH_BYTES = 4 * 2**20
     MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
     # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.
@@ -69,15 +70,16 @@ class EventWriter:
     def __init__(
         self,
         url: str,
+        form: RowForm,
         *,
         name: str,
+        pool: AsyncConnectionPool,
         spool: Spool | None = None,
         on_flush: Callable[[FlushReport], None] = ignore_report,
-        find_bodies: FindBodies | None = None,
     ) -> None:
-        """`name` shows in the database's list of connections; `spool` takes batches while the database is away.
+        """`name` shows in the database's list of connections; `spool` takes batches while the database is down.
 
-        With `find_bodies`, which tells the claims that are stored, all batches must have claims; else none may.
+        `pool` is for queries about what is stored.
         """
         self._on_flush = on_flush
         self._loop = asyncio.get_running_loop()
@@ -85,14 +87,19 @@ class EventWriter:
         self._pending_bytes = 0
         self._unsettled: set[Submission] = set()
         self._is_closed = False
-        self._has_claims = find_bodies is not None
-        statement = with_claims(HTTP_REQUESTS.form) if self._has_claims else HTTP_REQUESTS.form.copy_statement
-        self._copiers = [Copier(url, name=name, statement=statement) for _ in range(self.CONNECTIONS)]
+        self._statement = form.copy_statement
+        self._copiers = [Copier(url, name=name) for _ in range(self.CONNECTIONS)]
         self._filling: _Flush | None = None
         self._committing: set[_Flush] = set()
         self._expected = 0  # how many batches a flush is likely to get before long
-        rescuing = Copier(url, name=name, statement=statement)
-        self._recovery = FlushRecovery(rescuing, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush, find_bodies)
+        slow_copier = Copier(url, name=name)
+        self._slow_path = SlowPath(slow_copier, form, pool, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush)
+        self._polled = (*self._copiers, slow_copier)
+
+    @property
+    def is_down(self) -> bool:
+        """Tell whether the database could not be used when it was last tried."""
+        return self._slow_path.is_down
 
     @property
     def pending_batches(self) -> int:
@@ -116,10 +123,13 @@ class EventWriter:
         submission = Submission(batch, self._loop.create_future())
         self._pending_bytes += len(batch.data)
         self._unsettled.add(submission)
-        for copier in self._copiers:
+        for copier in self._polled:
             copier.poll()
-        self._queue.append(submission)
-        self._fill()
+        if batch.claim is None:
+            self._queue.append(submission)
+            self._fill()
+        else:
+            self._slow_path.take([submission])
         return submission
 
     async def close(self, timeout_s: float) -> None:
@@ -130,14 +140,14 @@ class EventWriter:
             await asyncio.sleep(self.POLL_INTERVAL_S)
         for copier in self._copiers:
             copier.close()
-        await self._recovery.close()
+        await self._slow_path.close()
         for submission in list(self._unsettled):
             self._settle(submission, StorageUnavailableError("the server is shutting down"))
 
     def _fill(self) -> None:
-        """Move what is queued into the COPY that is being filled, or to where outages are sat out."""
-        if self._recovery.is_away:
-            self._recovery.take(self._queue)
+        """Move what is queued into the COPY that is being filled, or to the slow path while the database is down."""
+        if self.is_down:
+            self._slow_path.take(self._queue)
             self._queue.clear()
         if not self._queue:
             return
@@ -157,7 +167,7 @@ class EventWriter:
         if copier is None:
             return None
         flush = self._filling = _Flush(copier)
-        copier.begin(partial(self._on_ready, flush), partial(self._on_end, flush))
+        copier.begin(self._statement, partial(self._on_ready, flush), partial(self._on_end, flush))
         return flush
 
     def _on_ready(self, flush: _Flush) -> None:
@@ -174,9 +184,9 @@ class EventWriter:
     def _check_at(self, flush: _Flush, age_s: float) -> None:
         if age_s not in flush.timed_ages_s:
             flush.timed_ages_s.add(age_s)
-            self._loop.call_later(age_s - flush.age_s, self._come_of_age, flush, age_s)
+            self._loop.call_later(age_s - flush.age_s, self._on_age, flush, age_s)
 
-    def _come_of_age(self, flush: _Flush, age_s: float) -> None:
+    def _on_age(self, flush: _Flush, age_s: float) -> None:
         # The clock may not say so yet: an event loop counts from when its turn began, in whole milliseconds.
         flush.least_age_s = age_s
         self._check_soon(flush)
@@ -200,8 +210,7 @@ class EventWriter:
         self._filling = None
         self._committing.add(flush)
         flush.copier.add(COPY_TRAILER)
-        claims = claims_data(submission.batch for submission in flush.submissions) if self._has_claims else None
-        flush.copier.end(claims)
+        flush.copier.end()
         self._fill()
 
     def _on_end(self, flush: _Flush, error: psycopg.Error | None) -> None:
@@ -212,15 +221,8 @@ class EventWriter:
         if error is None:
             for submission in flush.submissions:
                 self._settle(submission, None)
-        elif isinstance(error, psycopg.OperationalError):
-            # A claim makes a second try safe, whatever became of the first one.
-            is_in_doubt = flush.copier.is_in_doubt and not self._has_claims
-            backend_pid = flush.copier.backend_pid if is_in_doubt else 0
-            self._recovery.take_unanswered(flush.submissions, backend_pid, error)
-            self._recovery.take(self._queue)
-            self._queue.clear()
         else:
-            self._recovery.take(flush.submissions)
+            self._slow_path.take_failed(flush.submissions, error)
         self._fill()
         following = self._filling
         # Whoever was answered now may send again at once; a lone sender has nobody to wait for.

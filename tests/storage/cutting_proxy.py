@@ -17,9 +17,11 @@ _HEAD_LENGTH = 5  # a message's kind, and its length without the kind
 
 
 @contextmanager
-def cutting_proxy(loop: EventLoop, url: str, folder: Path, *, share: float) -> "Iterator[CuttingProxy]":
+def cutting_proxy(
+    loop: EventLoop, url: str, folder: Path, *, share: float = 0.0, answer: int = 1
+) -> "Iterator[CuttingProxy]":
     """Run a proxy in a folder below `folder`."""
-    proxy = CuttingProxy(url, folder, share=share)
+    proxy = CuttingProxy(url, folder, share=share, answer=answer)
     loop.run(proxy.start())
     try:
         yield proxy
@@ -28,13 +30,15 @@ def cutting_proxy(loop: EventLoop, url: str, folder: Path, *, share: float) -> "
 
 
 class CuttingProxy:
-    """Passes connections on to the server of a database; the first COPY that is answered is cut off in the answer."""
+    """Passes connections on to the server of a database; one that answers a COPY is cut off in the answer."""
 
-    def __init__(self, url: str, folder: Path, *, share: float) -> None:
-        """`share` is how much of the answer arrives: 1 is all of it, without the message that follows."""
+    def __init__(self, url: str, folder: Path, *, share: float, answer: int) -> None:
+        """Cut in the answer of that number; `share` of it arrives: 1 is all, without the message that follows."""
         self._target = Path(str(conninfo_to_dict(url)["host"])) / SOCKET
         self._folder = folder / f"proxy-{uuid4().hex[:8]}"
         self._share = share
+        self._answer = answer
+        self._answers = 0
         self.url = make_conninfo(url, host=str(self._folder))
         self.cuts = 0
 
@@ -72,8 +76,10 @@ class CuttingProxy:
                 return
             kind, length = struct.unpack(">ci", head)
             message = head + await reader.readexactly(length - 4)
-            if kind == _ANSWER and b"COPY" in message and not self.cuts:
-                self.cuts += 1
-                writer.write(message[: round(len(message) * self._share)])
-                return
+            if kind == _ANSWER and b"COPY" in message:
+                self._answers += 1
+                if self._answers == self._answer:
+                    self.cuts += 1
+                    writer.write(message[: round(len(message) * self._share)])
+                    return
             writer.write(message)

@@ -1,14 +1,16 @@
 """Submitting batches to a writer from outside its event loop, and waiting for what becomes of them."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from storage.database import connect_async
+from psycopg_pool import AsyncConnectionPool
+
+from storage.database import open_pool
 from storage.spool.spool import Spool
-from storage.writing.claims import find_bodies
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.writer import EventWriter
 from tests.storage.event_loop import EventLoop
@@ -19,25 +21,26 @@ Stored: TypeAlias = "Future[int]"
 class Writer:
     """An EventWriter on an event loop, for use in other threads."""
 
-    def __init__(self, loop: EventLoop, url: str, *, spool: Spool | None = None, has_claims: bool = False) -> None:
-        async def find(ids: Collection[bytes]) -> Mapping[bytes, bytes]:
-            async with await connect_async(url, name="tests") as connection:
-                return await find_bodies(connection, ids)
-
+    def __init__(self, loop: EventLoop, url: str, *, spool: Spool | None = None) -> None:
         self.loop = loop
-        self.events = loop.call(
-            lambda: EventWriter(url, name="tests", spool=spool, find_bodies=find if has_claims else None)
-        )
+        self.events, self._pool = loop.run(_create(url, spool))
 
     def close(self, timeout_s: float) -> None:
         """Close the writer and return when that is done."""
         self.loop.run(self.events.close(timeout_s))
+        self.loop.run(self._pool.close())
+
+
+async def _create(url: str, spool: Spool | None) -> tuple[EventWriter, AsyncConnectionPool]:
+    pool = open_pool(url, size=2, name="tests' pool")
+    await pool.open()
+    return EventWriter(url, HTTP_REQUESTS.form, name="tests", pool=pool, spool=spool), pool
 
 
 @contextmanager
-def open_writer(loop: EventLoop, url: str, *, spool: Spool | None = None, has_claims: bool = False) -> Iterator[Writer]:
+def open_writer(loop: EventLoop, url: str, *, spool: Spool | None = None) -> Iterator[Writer]:
     """Make a writer, and close it at the end."""
-    writer = Writer(loop, url, spool=spool, has_claims=has_claims)
+    writer = Writer(loop, url, spool=spool)
     try:
         yield writer
     finally:

@@ -87,7 +87,7 @@ def test_batches_in_doubt_are_stored_once(
     if is_stored:
         spool.append(batches)
         assert drain.drain()
-    spool.append(batches, in_doubt=2**22)
+    spool.append(batches, transaction_id=2**22)
     assert drain.drain()
     assert count_rows(connection) == 5
     assert spool.status().batches == 0
@@ -116,7 +116,7 @@ def test_batches_sent_again_in_the_meantime_are_stored_once(
     loop: EventLoop, connection: psycopg.Connection, spool: Spool, drain: Drain, migrated_url: str
 ) -> None:
     spool.append([keyed("repeated"), keyed("new"), keyed("reused", b"spooled"), encoded()])
-    with open_writer(loop, migrated_url, has_claims=True) as writer:
+    with open_writer(loop, migrated_url) as writer:
         assert submit(writer, keyed("repeated")).result(20) == 1
         assert submit(writer, keyed("reused", b"stored")).result(20) == 1
     assert drain.drain()

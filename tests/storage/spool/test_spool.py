@@ -77,7 +77,7 @@ def test_what_is_in_it_outlives_its_process(tmp_path: Path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     (spooled,) = open_spool(tmp_path).oldest(SPACIOUS)
-    assert (spooled.batch.rows, spooled.backend_pid) == (2, 4711)
+    assert (spooled.batch.rows, spooled.transaction_id) == (2, 4711)
 
 
 def test_a_full_spool_takes_nothing_more_until_there_is_room(tmp_path: Path) -> None:

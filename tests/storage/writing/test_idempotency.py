@@ -10,8 +10,8 @@ from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError
 from storage.spool.spool import Spool
 from storage.writing.claims import forget_claims, make_claim
 from storage.writing.http_requests import HTTP_REQUESTS
-from storage.writing.recovery import FlushRecovery
 from storage.writing.row_encoding import EncodedBatch
+from storage.writing.slow_path import SlowPath
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import count_rows, make_columns
@@ -22,14 +22,8 @@ PROJECT = uuid4()
 
 
 @pytest.fixture
-def claiming_writer(loop: EventLoop, migrated_url: str) -> Iterator[Writer]:
-    with open_writer(loop, migrated_url, has_claims=True) as writer:
-        yield writer
-
-
-@pytest.fixture
 def far_writer(loop: EventLoop, door: DatabaseDoor, spool: Spool) -> Iterator[Writer]:
-    with open_writer(loop, door.url, spool=spool, has_claims=True) as writer:
+    with open_writer(loop, door.url, spool=spool) as writer:
         yield writer
 
 
@@ -42,35 +36,35 @@ def is_reused(stored: Stored) -> bool:
     return isinstance(stored.exception(20), IdempotencyKeyReusedError)
 
 
-def test_a_batch_that_is_sent_again_is_stored_once(connection: psycopg.Connection, claiming_writer: Writer) -> None:
+def test_a_batch_that_is_sent_again_is_stored_once(connection: psycopg.Connection, writer: Writer) -> None:
     for _ in range(3):
-        assert submit(claiming_writer, keyed("a", 2)).result(20) == 2
-    assert submit(claiming_writer, keyed("b", 3)).result(20) == 3
+        assert submit(writer, keyed("a", 2)).result(20) == 2
+    assert submit(writer, keyed("b", 3)).result(20) == 3
     assert count_rows(connection) == 5
 
 
-def test_a_key_with_another_body_is_refused(connection: psycopg.Connection, claiming_writer: Writer) -> None:
-    assert submit(claiming_writer, keyed("a")).result(20) == 1
-    assert is_reused(submit(claiming_writer, keyed("a", body=b"other")))
-    assert submit(claiming_writer, keyed("a")).result(20) == 1
+def test_a_key_with_another_body_is_refused(connection: psycopg.Connection, writer: Writer) -> None:
+    assert submit(writer, keyed("a")).result(20) == 1
+    assert is_reused(submit(writer, keyed("a", body=b"other")))
+    assert submit(writer, keyed("a")).result(20) == 1
     assert count_rows(connection) == 1
 
 
-def test_keys_are_a_projects_own(connection: psycopg.Connection, claiming_writer: Writer) -> None:
-    assert submit(claiming_writer, keyed("a")).result(20) == 1
-    assert submit(claiming_writer, keyed("a", project=uuid4(), body=b"other")).result(20) == 1
+def test_keys_are_a_projects_own(connection: psycopg.Connection, writer: Writer) -> None:
+    assert submit(writer, keyed("a")).result(20) == 1
+    assert submit(writer, keyed("a", project=uuid4(), body=b"other")).result(20) == 1
     assert count_rows(connection) == 2
 
 
 def test_repeats_within_one_flush_leave_their_neighbours_alone(
-    connection: psycopg.Connection, claiming_writer: Writer, migrated_url: str
+    connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
-    assert submit(claiming_writer, keyed("old", 5)).result(20) == 5
+    assert submit(writer, keyed("old", 5)).result(20) == 5
     with transaction_holding(migrated_url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE") as release:
-        first = submit(claiming_writer, keyed("first"))
+        first = submit(writer, keyed("first"))
         wait_until(lambda: count_waiting(connection) == 1)
         batches = [keyed("new", 2), keyed("old", 5), keyed("new", 2), keyed("new", body=b"other"), keyed("last", 3)]
-        new, old, again, other, last = submit_together(claiming_writer, batches)
+        new, old, again, other, last = submit_together(writer, batches)
         release()
         assert [stored.result(20) for stored in (first, new, old, again, last)] == [1, 2, 5, 2, 3]
         assert is_reused(other)
@@ -78,28 +72,28 @@ def test_repeats_within_one_flush_leave_their_neighbours_alone(
 
 
 def test_a_batch_that_is_sent_to_two_writers_at_once_is_stored_once(
-    loop: EventLoop, connection: psycopg.Connection, claiming_writer: Writer, migrated_url: str
+    loop: EventLoop, connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
     keys = [str(number) for number in range(50)]
-    with open_writer(loop, migrated_url, has_claims=True) as other:
-        stored = submit_together(claiming_writer, [keyed(key) for key in keys])
+    with open_writer(loop, migrated_url) as other:
+        stored = submit_together(writer, [keyed(key) for key in keys])
         stored += submit_together(other, [keyed(key) for key in reversed(keys)])
         assert [batch.result(20) for batch in stored] == [1] * 100
     assert count_rows(connection) == 50
 
 
-def test_a_refused_batch_leaves_its_key_free(connection: psycopg.Connection, claiming_writer: Writer) -> None:
+def test_a_refused_batch_leaves_its_key_free(connection: psycopg.Connection, writer: Writer) -> None:
     refused = HTTP_REQUESTS.encode(PROJECT, make_columns(direction="sideways"), make_claim(PROJECT, "a", b"body"))
-    assert submit(claiming_writer, refused).exception(20) is not None
-    assert submit(claiming_writer, keyed("a", body=b"other")).result(20) == 1
+    assert submit(writer, refused).exception(20) is not None
+    assert submit(writer, keyed("a", body=b"other")).result(20) == 1
     assert count_rows(connection) == 1
 
 
 def test_a_commit_whose_connection_is_lost_is_tried_again(
-    connection: psycopg.Connection, claiming_writer: Writer, migrated_url: str
+    connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
     """Without a key it could not: whether the rows are stored would not be known."""
-    with busy_writer(claiming_writer, connection, migrated_url, keyed("a", 2)) as (busy, release):
+    with busy_writer(writer, connection, migrated_url, keyed("a", 2)) as (busy, release):
         terminate_backends(connection)
         wait_until(lambda: count_waiting(connection) == 1)
         release()
@@ -107,13 +101,13 @@ def test_a_commit_whose_connection_is_lost_is_tried_again(
     assert count_rows(connection) == 2
 
 
-def test_a_key_is_forgotten_after_a_day(connection: psycopg.Connection, claiming_writer: Writer) -> None:
+def test_a_key_is_forgotten_after_a_day(connection: psycopg.Connection, writer: Writer) -> None:
     for key in ("old", "young"):
-        assert submit(claiming_writer, keyed(key)).result(20) == 1
+        assert submit(writer, keyed(key)).result(20) == 1
     age = "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE id = %s"
     connection.execute(age, (UUID(bytes=make_claim(PROJECT, "old", b"").id),))
     assert forget_claims(connection) == 1
-    assert [submit(claiming_writer, keyed(key)).result(20) for key in ("old", "young")] == [1, 1]
+    assert [submit(writer, keyed(key)).result(20) for key in ("old", "young")] == [1, 1]
     assert count_rows(connection) == 3
 
 
@@ -131,9 +125,9 @@ def test_repeats_during_an_outage_are_spooled_once(
 def test_without_a_spool_a_batch_of_a_long_outage_may_be_sent_again(
     loop: EventLoop, connection: psycopg.Connection, door: DatabaseDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
     door.shut()
-    with open_writer(loop, door.url, has_claims=True) as writer:
+    with open_writer(loop, door.url) as writer:
         assert isinstance(submit(writer, keyed("a")).exception(20), StorageUnavailableError)
         door.open()
         assert submit(writer, keyed("a")).result(20) == 1

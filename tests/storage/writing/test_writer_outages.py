@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import StorageUnavailableError
 from storage.writing.copier import Copier
-from storage.writing.recovery import FlushRecovery
+from storage.writing.slow_path import SlowPath
 from storage.writing.writer import EventWriter
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
@@ -17,6 +17,7 @@ from tests.storage.rows import count_rows, encoded, refused_batch
 from tests.storage.submitting import Stored, Writer, open_writer, submit, submit_together, submit_withdrawn, withdraw
 from tests.storage.waiting import (
     busy_writer,
+    closed_gate,
     count_waiting,
     in_background,
     terminate_backends,
@@ -50,12 +51,12 @@ def quick_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", SHORT_S)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", SHORT_S)
 
 
 @pytest.fixture
 def long_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", LONG_S)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", LONG_S)
 
 
 def go_away(door: DatabaseDoor, connection: psycopg.Connection) -> None:
@@ -69,7 +70,7 @@ def test_batches_of_a_short_outage_are_stored_once_it_is_over(
 ) -> None:
     go_away(door, connection)
     early = submit_together(far_writer, [encoded(2) for _ in range(20)])
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     late = submit_together(far_writer, [encoded(3) for _ in range(20)])
     assert wait([*early, *late], timeout=SHORT_S).done == set()
     door.open()
@@ -85,7 +86,7 @@ def test_batches_of_a_long_outage_fail_and_later_ones_are_stored(
     for _ in range(2):
         go_away(door, connection)
         lost = submit_together(far_writer, [encoded() for _ in range(20)])
-        wait_until(lambda: is_away(far_writer))
+        wait_until(lambda: is_down(far_writer))
         lost += submit_together(far_writer, [encoded() for _ in range(20)])
         assert all(map(is_unavailable, lost))
         door.open()
@@ -104,7 +105,7 @@ def test_batches_do_not_fail_before_patience_is_at_an_end(
 
 
 @pytest.mark.usefixtures("short_patience")
-def test_a_writer_made_while_the_database_is_away_works_once_it_is_there(
+def test_a_writer_made_while_the_database_is_down_works_once_it_is_there(
     loop: EventLoop, connection: psycopg.Connection, door: DatabaseDoor
 ) -> None:
     door.shut()
@@ -121,7 +122,7 @@ def test_a_batch_withdrawn_during_an_outage_is_not_stored(
 ) -> None:
     go_away(door, connection)
     first, second = submit_together(far_writer, [encoded(user_id="withdrawn"), encoded(user_id="kept")])
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     withdraw(far_writer, first)
     submit_withdrawn(far_writer, encoded(user_id="withdrawn"))
     door.open()
@@ -136,7 +137,7 @@ def test_a_refused_batch_of_an_outage_fails_alone(
 ) -> None:
     go_away(door, connection)
     before, refused, after = submit_together(far_writer, [encoded(2), refused_batch(), encoded(3)])
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     door.open()
     assert (before.result(20), after.result(20)) == (2, 3)
     assert refused.exception(20) is not None
@@ -151,7 +152,7 @@ def test_more_than_one_flush_of_an_outage_is_stored(
     batches = [encoded(path="x" * (EventWriter.MAX_FLUSH_BYTES // 3)) for _ in range(15)]
     batches.insert(7, encoded(path="x" * (EventWriter.MAX_FLUSH_BYTES + 1)))
     stored = submit_together(far_writer, batches)
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     door.open()
     assert [batch.result(30) for batch in stored] == [1] * 16
     assert count_rows(connection) == 17
@@ -175,7 +176,7 @@ def test_close_during_an_outage_does_not_wait_longer_than_it_is_told(
 ) -> None:
     go_away(door, connection)
     lost = submit(far_writer, encoded())
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     far_writer.close(timeout_s=0.05)
     door.open()
     assert is_unavailable(lost)
@@ -188,7 +189,7 @@ def test_close_during_an_outage_waits_until_it_is_over(
 ) -> None:
     go_away(door, connection)
     stored = submit(far_writer, encoded())
-    wait_until(lambda: is_away(far_writer))
+    wait_until(lambda: is_down(far_writer))
     with in_background(lambda: far_writer.close(timeout_s=20)) as closed:
         assert wait([closed], timeout=SHORT_S).done == set()
         door.open()
@@ -227,15 +228,28 @@ def test_a_commit_that_is_not_answered_in_time_is_not_stored_twice(
     connection: psycopg.Connection, writer: Writer
 ) -> None:
     connection.execute(_ADD_SLOWNESS)
-    assert is_unavailable(submit(writer, encoded()))
+    slow = submit(writer, encoded())
+    wait_until(lambda: is_down(writer))
     connection.execute("DROP TRIGGER slowness ON http_requests")
+    assert (slow.result(20), submit(writer, encoded(2)).result(20)) == (1, 2)
+    assert count_rows(connection) == 3
+
+
+@pytest.mark.usefixtures("quick_answers", "short_patience")
+def test_a_commit_that_stays_without_answer_fails_its_batch_and_is_not_made_later(
+    connection: psycopg.Connection, writer: Writer, migrated_url: str
+) -> None:
+    with closed_gate(connection, migrated_url) as open_gate:
+        assert is_unavailable(submit(writer, encoded()))
+        wait_until(lambda: count_waiting(connection) == 0)
+        open_gate()
     assert submit(writer, encoded(2)).result(20) == 2
-    assert count_rows(connection) in (2, 3)
+    assert count_rows(connection) == 2
 
 
-def is_away(writer: Writer) -> bool:
-    """Tell whether the writer has noticed that the database is away."""
-    return writer.loop.call(lambda: writer.events._recovery.is_away)
+def is_down(writer: Writer) -> bool:
+    """Tell whether the writer has noticed that the database is down."""
+    return writer.loop.call(lambda: writer.events.is_down)
 
 
 def is_unavailable(stored: Stored) -> bool:

@@ -7,8 +7,8 @@ import pytest
 
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
 from storage.writing.http_requests import HTTP_REQUESTS
-from storage.writing.recovery import FlushRecovery
 from storage.writing.row_encoding import EncodedBatch
+from storage.writing.slow_path import SlowPath
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
@@ -141,7 +141,7 @@ def test_an_outage_while_batches_are_sorted_out_is_sat_out_once(
     migrated_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 1.0)
     with open_writer(loop, door.url) as writer, closed_gate(connection, migrated_url):
         with busy_writer(writer, connection, migrated_url) as (busy, release):
             batches = [busy, *(submit(writer, encoded()) for _ in range(30)), submit(writer, refused_batch())]
@@ -158,7 +158,7 @@ def test_an_outage_while_batches_are_sorted_out_is_sat_out_once(
 def test_a_read_only_database_fails_batches_until_it_can_be_written_again(
     connection: psycopg.Connection, writer: Writer, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
     set_default(migrated_url, "default_transaction_read_only", "on")
     stored = [submit(writer, encoded()) for _ in range(3)]
     assert all(isinstance(batch.exception(20), StorageError) for batch in stored)
@@ -171,7 +171,7 @@ def test_a_read_only_database_fails_batches_until_it_can_be_written_again(
 def test_a_table_that_is_missing_fails_batches_until_it_is_there_again(
     connection: psycopg.Connection, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FlushRecovery, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
     connection.execute("ALTER TABLE http_requests RENAME TO elsewhere")
     stored = [submit(writer, encoded()) for _ in range(3)]
     assert all(isinstance(batch.exception(20), StorageError) for batch in stored)

@@ -1,0 +1,64 @@
+"""Whether batches are stored although the answer to their COPY was lost.
+
+First the transaction must be over, which its id tells (`pg_xact_status`); a backend that still works on it is ended.
+Then the batch's first row is looked for: a batch is stored whole or not at all.
+
+The status alone does not tell whether the batch is stored. After a crash Postgres gives ids that had not reached its
+log to new transactions, so `committed` may be said of another one; it forgets old ones; and another cluster, after a
+failover or from a backup, counts its own. There an id is at worst a stranger's, whose end is waited for.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from storage.writing.row_encoding import EncodedBatch
+
+_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
+_END_BACKEND = """
+SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+ WHERE backend_xid = %s::text::xid8::xid AND application_name LIKE 'seestack-ingest%%'
+"""
+_STORED = """
+SELECT number - 1 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[])
+       WITH ORDINALITY AS batch (project, moment, row, number)
+ WHERE EXISTS (SELECT FROM {table} WHERE project_id = project AND "timestamp" = moment AND id = row)
+"""
+
+
+class UncertainBatch(NamedTuple):
+    """A batch that the transaction of this id may have stored; 0 for one that is over."""
+
+    batch: EncodedBatch
+    transaction_id: int
+
+
+async def find_stored(connection: psycopg.AsyncConnection, batches: Sequence[UncertainBatch]) -> list[int]:
+    """Return the positions of those batches, all of one form, that are stored; their transactions are over then.
+
+    Raises psycopg.Error: an OperationalError when a transaction does not end.
+    """
+    await _end_transactions(connection, {uncertain.transaction_id for uncertain in batches})
+    form = batches[0].batch.form
+    rows = [form.first_row(uncertain.batch.data) for uncertain in batches]
+    columns = [[row[name] for row in rows] for name in ("project_id", "timestamp", "id")]
+    query = sql.SQL(_STORED).format(table=sql.Identifier(form.table))
+    return [position for (position,) in await (await connection.execute(query, columns)).fetchall()]
+
+
+async def _end_transactions(connection: psycopg.AsyncConnection, transaction_ids: Iterable[int]) -> None:
+    for transaction_id in transaction_ids:
+        if await _is_in_progress(connection, transaction_id):
+            await connection.execute(_END_BACKEND, (str(transaction_id),))
+            if await _is_in_progress(connection, transaction_id):
+                raise psycopg.OperationalError(f"transaction {transaction_id} does not end")
+
+
+async def _is_in_progress(connection: psycopg.AsyncConnection, transaction_id: int) -> bool:
+    try:
+        row = await (await connection.execute(_STATUS, (str(transaction_id),))).fetchone()
+    except psycopg.errors.InvalidParameterValue:
+        return False  # "in the future": it ended in a crash, and its id is not given again yet
+    return row == ("in progress",)
