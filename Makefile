@@ -1,12 +1,20 @@
-# `make run` and `make test` set everything up in .venv; a second run needs no network.
+# `make run` and `make test` set everything up in .venv; a second run needs no network. `make help` lists the targets.
+MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
 PYTHON ?= python3
+ARGS ?= # for what a target runs: make run ARGS="--http-port 8081"
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test fuzz bench bench-fairness bench-schema faults soak lint types proto lock clean
+.PHONY: help run test fuzz bench bench-fairness bench-schema faults soak lint types proto lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/runtime.stamp ## run the server with its embedded Postgres
-	@$(BIN)/seestack-ingest serve
+	@$(BIN)/seestack-ingest serve $(ARGS)
 
 test: .venv/development.stamp ## run every test
 	@$(BIN)/python -m pytest --numprocesses=4 $(ARGS)

@@ -2,9 +2,11 @@
 
 import http.client
 import shutil
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +23,13 @@ from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
 from tests.log_lines import log_lines
-from tests.process.polling import wait_until
+from tests.process.polling import kill, live_workers, wait_until
 from tests.process.scraping import scrape
 from tests.running_server import RunningServer, run_command, start_server
 
 TIMEOUT_S = 10
 RELOADED_WITHIN_S = 10
+RESTARTED_WITHIN_S = 60
 SETTINGS_EXIT_CODE = 2
 
 
@@ -173,6 +176,31 @@ def test_handshakes_that_fail_leave_a_trace(tls_server: TlsServer) -> None:
     reasons = {"http request", "tlsv1 alert unknown ca"}
     wait_until(lambda: reasons <= failed_handshakes(tls_server.running), "both are logged", RELOADED_WITHIN_S)
     assert (scrape(tls_server.running) - before)["tls_handshake_failures_total http"] == 2
+
+
+def test_hanging_up_ends_no_worker_even_while_it_starts(tls_server: TlsServer) -> None:
+    server = tls_server.running
+    kill(live_workers(server, "http_bridge"))
+
+    def hang_up_until(request: "Future[bytes]") -> bool:
+        server.process.send_signal(signal.SIGHUP)
+        return request.done()
+
+    with ThreadPoolExecutor() as executor:
+        request = executor.submit(ask_health, tls_server)
+        wait_until(lambda: hang_up_until(request), "the next worker serves", RESTARTED_WITHIN_S)
+    assert request.result().startswith(b"HTTP/1.1 200")
+    assert scrape(server).get("worker_restarts_total", kind="http") == 1
+    assert scrape(server).get("worker_restarts_total", kind="grpc") == 0
+    assert "read the TLS files again" in server.log.read_text()
+
+
+def ask_health(tls_server: TlsServer) -> bytes:
+    """Return the answer of the HTTP port, whenever it comes."""
+    plain = socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=RESTARTED_WITHIN_S)
+    with tls_server.context().wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+        wrapped.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return wrapped.recv(4096)
 
 
 def failed_handshakes(server: RunningServer) -> set[str]:
