@@ -5,7 +5,10 @@ from flask import Response
 from http_bridge.http1.environ import Environ, find_header
 
 ALLOWED_METHODS = "POST"
-ALLOWED_HEADERS = "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding"
+# Tracing in browsers adds the last three of its own accord (W3C Trace Context, W3C Baggage).
+ALLOWED_HEADERS = (
+    "Content-Type, X-SeeStack-Key, X-Request-Id, Idempotency-Key, Content-Encoding, traceparent, tracestate, baggage"
+)
 EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 MAX_AGE_S = 86_400
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from http_bridge.json_position import describe_position
 from server.contract.batch import NotAnArray, RawBatch, RawItems
 from server.contract.fields import FIELDS
 from server.contract.rules import NOT_A_DATE_TIME, Timestamp, Violation
@@ -36,7 +37,8 @@ _decode_unchecked = msgspec.json.Decoder(_UncheckedBody).decode
 def decode_batch(body: bytes) -> RawBatch:
     """Decode a body.
 
-    Raises MalformedRequestError when it is not JSON in UTF-8 (RFC 8259), ValidationFailedError when it is no object.
+    Raises MalformedRequestError, with the position, when it is not JSON in UTF-8 (RFC 8259); ValidationFailedError when
+    it is no object.
     """
     try:
         if not body.isascii():
@@ -46,7 +48,7 @@ def decode_batch(body: bytes) -> RawBatch:
         except msgspec.ValidationError:
             return _decode_unusual(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequestError from error
+        raise MalformedRequestError(details={"body": describe_position(body, error)}) from error
     items = decoded.requests
     return RawBatch(decoded.project_id, None if items is None else _to_columns(items), decoded.idempotency_key)
 

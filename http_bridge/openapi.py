@@ -16,7 +16,13 @@ _EXAMPLE_PROJECT = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 _EXAMPLE_REQUEST_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 _EXAMPLE_TIME = "2026-03-31T12:00:00.000Z"
 _EXAMPLE_BATCH = {"projectId": _EXAMPLE_PROJECT, "requests": [EXAMPLE]}
-_EXAMPLE_DETAILS = {"requests[0].traceId": "must not be blank", "requests[1].statusCode": "must not be null"}
+_EXAMPLE_DETAILS = {
+    ErrorCode.MALFORMED_REQUEST: {"body": "line 3, column 14"},
+    ErrorCode.VALIDATION_ERROR: {
+        "requests[0].traceId": "must not be blank",
+        "requests[1].statusCode": "must not be null",
+    },
+}
 
 _INGEST_ERRORS = (
     ErrorCode.MALFORMED_REQUEST,
@@ -270,7 +276,8 @@ def _error_schema() -> Schema:
                     "message": {"type": "string"},
                     "details": {
                         "type": "object",
-                        "description": "Messages by the path of the violated field, e.g. `requests[0].traceId`.",
+                        "description": "Messages by the path of the violated field, e.g. `requests[0].traceId`; "
+                        "for broken JSON, the position of the error under `body`.",
                         "additionalProperties": {"type": "string"},
                         "minProperties": 1,
                         "maxProperties": MAX_DETAILS,
@@ -305,8 +312,8 @@ def _error_response(code: ErrorCode, limit: int) -> Schema:
         "code": code.value,
         "message": f"Request body exceeds {limit} bytes" if is_too_large else outcome.message,
     }
-    if code is ErrorCode.VALIDATION_ERROR:
-        error["details"] = _EXAMPLE_DETAILS
+    if code in _EXAMPLE_DETAILS:
+        error["details"] = _EXAMPLE_DETAILS[code]
     meta = {"requestId": _EXAMPLE_REQUEST_ID, "timestamp": _EXAMPLE_TIME}
     return {
         "description": HTTPStatus(outcome.http_status).phrase,

@@ -15,26 +15,35 @@ LIMIT = 2**20
 NOT_JSON = (400, "MALFORMED_REQUEST", "Request body is not valid JSON")
 TOO_LARGE = (413, "PAYLOAD_TOO_LARGE", f"Request body exceeds {LIMIT} bytes")
 
+# What is sent, and where it stops being JSON.
 MALFORMED = {
-    "empty": b"",
-    "blank": b"  \n",
-    "text": b"hello",
-    "cut off": b'{"projectId": "x", "requests": [{"traceId"',
-    "trailing comma": b'{"requests": [],}',
-    "trailing text": b"{} {}",
-    "single quotes": b"{'requests': []}",
-    "byte order mark": b"\xef\xbb\xbf{}",
-    "UTF-16": '{"requests": []}'.encode("utf-16"),
-    "invalid UTF-8": b'{"projectId": "\xff"}',
-    "invalid UTF-8 in an unknown field": b'{"unknown": "\xff"}',
-    "surrogates in UTF-8": b'{"projectId": "\xed\xa0\x80"}',
-    "lone surrogate": b'{"projectId": "\\ud800"}',
-    "lone surrogate in an item": b'{"requests": [{"host": "\\udc00x"}]}',
-    "lone surrogate in an unknown field": b'{"unknown": "\\ud800"}',
-    "raw control character": b'{"projectId": "a\x00b"}',
-    "NaN": b'{"requests": [{"durationMs": NaN}]}',
-    "Infinity": b'{"requests": [{"durationMs": Infinity}]}',
-    "leading zero": b'{"requests": [{"durationMs": 01}]}',
+    "empty": (b"", "line 1, column 1"),
+    "blank": (b"  \n", "line 2, column 1"),
+    "text": (b"hello", "line 1, column 1"),
+    "cut off": (b'{"projectId": "x", "requests": [{"traceId"', "line 1, column 43"),
+    "cut off in a string": (b'{"projectId":\n "x', "line 2, column 2"),
+    "trailing comma": (b'{"requests": [],}', "line 1, column 17"),
+    "trailing text": (b"{} {}", "line 1, column 4"),
+    "single quotes": (b"{'requests': []}", "line 1, column 2"),
+    "no colon": (b'{\r\n  "requests" []}', "line 2, column 14"),
+    "byte order mark": (b"\xef\xbb\xbf{}", "line 1, column 1"),
+    "UTF-16": ('{"requests": []}'.encode("utf-16"), "line 1, column 1"),
+    "invalid UTF-8": (b'{"projectId": "\xff"}', "line 1, column 16"),
+    "invalid UTF-8 in an unknown field": ('{"é":\n"é'.encode() + b'\xff"}', "line 2, column 3"),
+    "surrogates in UTF-8": (b'{"projectId": "\xed\xa0\x80"}', "line 1, column 16"),
+    "lone surrogate": (b'{"projectId": "\\ud800"}', "line 1, column 16"),
+    "lone surrogate in an item": (b'{"requests": [{"host": "\\udc00x"}]}', "line 1, column 25"),
+    "lone surrogate in an unknown field": (b'{"unknown": "\\ud83d\\ude00 \\\\ud800 \\ud800"}', "line 1, column 35"),
+    "raw control character": (b'{"projectId": "a\x00b"}', "line 1, column 17"),
+    "unknown escape": ('{"é": "\\q"}'.encode(), "line 1, column 8"),
+    "NaN": (b'{"requests": [{"durationMs": NaN}]}', "line 1, column 30"),
+    "Infinity": (b'{"requests": [\n{"durationMs": Infinity}]}', "line 2, column 16"),
+    "half a word": (b'{"requests": tru}', "line 1, column 14"),
+    "leading zero": (b'{"requests": [{"durationMs": 01}]}', "line 1, column 31"),
+    "number out of range": ('{"é": 1,\n"requests": [{"durationMs": 1e400}]}'.encode(), "line 2, column 29"),
+}
+# How deep is too deep depends on the decoder's stack.
+NESTED = {
     "deep arrays": b"[" * 100_000,
     "deep arrays in an unknown field": b'{"unknown": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "deep objects": b'{"a":' * 100_000,
@@ -47,9 +56,24 @@ def item_with(field: str, json_value: bytes, project_id: str) -> bytes:
     return b'{"projectId": "%s", "requests": [%s]}' % (project_id.encode(), item)
 
 
-@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_not_json_is_a_400(server: RunningServer, body: bytes) -> None:
-    assert_envelope(server.post(body), *NOT_JSON)
+@pytest.mark.parametrize(("body", "position"), MALFORMED.values(), ids=MALFORMED)
+def test_what_is_not_json_is_a_400_that_says_where(server: RunningServer, body: bytes, position: str) -> None:
+    assert_envelope(server.post(body), *NOT_JSON, {"body": position})
+
+
+def test_the_position_is_that_of_the_unpacked_text(server: RunningServer) -> None:
+    packed = gzip.compress(b'{\n"requests": [1,, 2]}')
+    assert_envelope(server.post(packed, Content_Encoding="gzip"), *NOT_JSON, {"body": "line 2, column 16"})
+
+
+@pytest.mark.parametrize("body", NESTED.values(), ids=NESTED)
+def test_json_that_is_nested_too_deep_is_a_400_that_says_where(server: RunningServer, body: bytes) -> None:
+    answer = server.post(body)
+    position = answer.json["error"]["details"]["body"]
+    assert_envelope(answer, *NOT_JSON, {"body": position})
+    column = int(position.removeprefix("line 1, column "))
+    assert 400 < column < 6_000
+    assert body[column - 1 : column] in (b"[", b"{")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[{}]", b"null", b"5", b'"text"', b"true"])

@@ -82,7 +82,7 @@ def test_the_document_describes_the_errors_as_they_are(server: RunningServer, do
     responses = document["paths"][INGEST_PATH]["post"]["responses"]
     answers = [
         server.post(make_batch(server.project_id)),
-        *map(server.post, MALFORMED.values()),
+        *(server.post(body) for body, _ in MALFORMED.values()),
         server.post({}),
         server.post({}, X_SeeStack_Key=""),
         server.post(b" " * (2**20 + 1)),

@@ -41,7 +41,10 @@ def test_a_preflight_allows_what_sdks_send(server: RunningServer) -> None:
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-allow-methods"] == "POST"
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
-    assert allowed == {"content-type", "x-seestack-key", "x-request-id", "idempotency-key", "content-encoding"}
+    assert allowed == {
+        "content-type", "x-seestack-key", "x-request-id", "idempotency-key", "content-encoding",
+        "traceparent", "tracestate", "baggage",
+    }  # fmt: skip
     assert answer.headers["access-control-max-age"] == "86400"
     assert "access-control-allow-credentials" not in answer.headers
 
