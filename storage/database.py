@@ -22,21 +22,23 @@ CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5.0
 UNREADABLE_URL = "cannot connect to the database: its URL cannot be read; special characters must be percent-encoded"
 
-# Idle connections over a network must notice a peer that vanished (values in seconds).
+# Idle connections over a network must notice a peer that vanished (times in seconds).
 _CONNECTION_SETTINGS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_S,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # in ms
+    "autocommit": True,
+    # Older PgBouncers lose prepared statements when a client changes its server connection.
+    "prepare_threshold": None,
 }
 
-# Whatever the role's or the database's defaults say: times are written in a form that can be read back, and a commit
-# is on disk before it is acknowledged.
-SESSION_SETTINGS = """
-SELECT set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
-       set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
-"""
+# Whatever the role's or the database's defaults say, times are written in a form that can be read back. PgBouncer keeps
+# these two for a client while it changes its server connection; all other settings may only be made for a transaction.
+_SESSION_SETTINGS = "SELECT set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false)"
+# In a transaction: its commit is on disk before it is acknowledged, whatever the default is.
+DURABLE = "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
 
 _READY = """
 SELECT NOT pg_is_in_recovery()
@@ -65,7 +67,7 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
     UnsupportedDatabaseError when it is too old.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
+        connection = psycopg.connect(url, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
     except psycopg.ProgrammingError:
         # libpq quotes what it cannot read, which may be part of a password.
         raise StorageUnavailableError(UNREADABLE_URL) from None
@@ -73,8 +75,16 @@ def connect(url: str) -> Iterator[psycopg.Connection]:
         raise StorageUnavailableError(f"cannot connect to the database: {_first_line(error)}") from error
     with connection:
         _check_version(connection)
-        connection.execute(SESSION_SETTINGS)
+        connection.execute(_SESSION_SETTINGS)
         yield connection
+
+
+@contextmanager
+def durable_transaction(connection: psycopg.Connection) -> Iterator[None]:
+    """Run a transaction, or a part of one, whose commit is on disk at the end."""
+    with connection.transaction():
+        connection.execute(f"SELECT {DURABLE}")
+        yield
 
 
 async def connect_async(url: str, *, name: str) -> AsyncConnection:
@@ -92,7 +102,7 @@ async def connect_async(url: str, *, name: str) -> AsyncConnection:
 
 
 async def connect_unset(url: str, *, name: str) -> AsyncConnection:
-    """Open a connection as `connect_async` does, for an owner that executes SESSION_SETTINGS itself."""
+    """Open a connection as `connect_async` does, with the settings of the role and the database as they are."""
     return await AsyncConnection.connect(url, **_server_settings(name))
 
 
@@ -211,12 +221,12 @@ def _check_version(connection: psycopg.Connection) -> None:
 
 
 def _server_settings(name: str) -> dict[str, Any]:
-    return {"autocommit": True, "application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS}
+    return {"application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS}
 
 
 async def _configure_async(connection: AsyncConnection) -> None:
     with cut_off_after(connection, CONNECT_TIMEOUT_S):
-        await connection.execute(SESSION_SETTINGS)
+        await connection.execute(_SESSION_SETTINGS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from storage.database import durable_transaction
 from storage.migrations import ADVISORY_LOCK
 
 DAYS_BACK = 7
@@ -75,7 +76,7 @@ def _make_partition(connection: psycopg.Connection, day: date) -> bool:
         "start": sql.Literal(start),
         "end": sql.Literal(start + timedelta(days=1)),
     }
-    with connection.transaction():
+    with durable_transaction(connection):
         connection.execute(_LOCK, (ADVISORY_LOCK,))
         if (name,) in connection.execute(_EXISTING).fetchall():
             return False

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 
+from storage.database import durable_transaction
 from storage.keys.api_keys import create_key
 from storage.keys.projects import create_project, list_projects
 from storage.migrations import ADVISORY_LOCK
@@ -18,7 +19,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 
 def ensure_first_key(connection: psycopg.Connection, data_dir: Path) -> None:
     """Make a project and a key when there is no project yet, and write them to the credentials file."""
-    with connection.transaction():
+    with durable_transaction(connection):
         connection.execute(_LOCK, (ADVISORY_LOCK,))
         if list_projects(connection):
             return

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from server.settings import Settings
-from storage.database import connect
+from storage.database import connect, durable_transaction
 from storage.embedded.server import EmbeddedServer
 from storage.errors import SchemaError
 from storage.migrations import migrate, require_current
@@ -30,13 +30,14 @@ def open_database(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | No
 
 @contextmanager
 def connect_current(settings: Settings) -> Iterator[psycopg.Connection]:
-    """Yield a connection to the database of `settings`, for a command that takes its schema as it is.
+    """Yield a connection, in a durable transaction, to the database of `settings`, whose schema is taken as it is.
 
     Raises StorageError, among others a SchemaError when `migrate` must be run first.
     """
     with open_database(settings) as (url, _), connect(url) as connection:
         require_current(connection)
-        yield connection
+        with durable_transaction(connection):
+            yield connection
 
 
 def prepare_schema(connection: psycopg.Connection) -> list[str]:

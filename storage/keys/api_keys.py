@@ -162,7 +162,7 @@ def list_keys(connection: psycopg.Connection, project_id: UUID | None = None) ->
 async def lookup_keys(connection: psycopg.AsyncConnection, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
     """Return the keys of those digests that exist, revoked and expired ones too, by digest."""
     async with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
-        rows = await (await cursor.execute(_LOOKUP, (list(digests),), prepare=True)).fetchall()
+        rows = await (await cursor.execute(_LOOKUP, (list(digests),))).fetchall()
     return {bytes(row.digest): row for row in rows}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from storage.database import durable_transaction
 from storage.errors import SchemaError
 
 # Any constant does, as long as nobody else uses it: the ASCII codes of "seestack".
@@ -115,7 +116,7 @@ def rehearse(connection: psycopg.Connection) -> None:
 
 def _apply_missing(connection: psycopg.Connection) -> list[Migration]:
     try:
-        with connection.transaction():
+        with durable_transaction(connection):
             connection.execute(_LOCK, (ADVISORY_LOCK,))
             connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
             connection.execute(_CREATE_HISTORY)

@@ -15,7 +15,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from storage.database import SESSION_SETTINGS, connect_unset
+from storage.database import DURABLE, connect_unset
 from storage.writing.libpq_connection import LibpqConnection
 
 LOST = "the connection to the database is lost"
@@ -23,23 +23,20 @@ SILENT = "the database does not answer"
 # SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. Nothing is stored then. All
 # others speak of the server: it may take the rows another time, or have committed them before it reported the error.
 _OF_ROWS = ("22", "23")
-# Statements of one message are one transaction.
-_TELL_TRANSACTION = "SELECT pg_current_xact_id();"
-
-# A backend that waits for a lock does not notice that nobody waits for it any more.
-_PREPARE = f"{SESSION_SETTINGS}, set_config('lock_timeout', $1, false)".encode()
+# Statements of one message are one transaction, and behind a pooler each may be with another backend: what a COPY needs
+# to have set is set with it. A backend that waits for a lock does not notice that nobody waits for it any more.
+_BEFORE_COPY = f"SELECT pg_current_xact_id(), {DURABLE}, set_config('lock_timeout', '{{lock_timeout_ms}}', true);"
 
 
 class _State(Enum):
     IDLE = auto()
     OPENING = auto()  # the connection is being made
-    PREPARING = auto()  # the session gets its settings
     STARTING = auto()  # the server has the statement, and has not asked for rows yet
     FILLING = auto()  # the server takes rows
     ENDING = auto()  # the server commits
 
 
-_ANSWERED = (_State.PREPARING, _State.STARTING, _State.ENDING)  # what the server answers to
+_ANSWERED = (_State.STARTING, _State.ENDING)  # what the server answers to
 
 
 class CommitUnknownError(psycopg.OperationalError):
@@ -101,7 +98,8 @@ class Copier:
         an OperationalError for whatever else, a CommitUnknownError if they may be stored all the same.
         """
         assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
-        self._statement = (_TELL_TRANSACTION + statement).encode()
+        lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
+        self._statement = (_BEFORE_COPY.format(lock_timeout_ms=lock_timeout_ms) + statement).encode()
         self._on_ready, self._on_end = on_ready, on_end
         if self.is_connected:
             self._start()
@@ -173,13 +171,7 @@ class Copier:
                 self._finish(psycopg.OperationalError(str(error)))
             return
         if is_wanted:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        assert self._connection is not None  # noqa: S101 - called when there is one
-        self._state = _State.PREPARING
-        lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
-        self._ask(partial(self._connection.pgconn.send_query_params, _PREPARE, [str(lock_timeout_ms).encode()]))
+            self._start()
 
     def _start(self) -> None:
         assert self._connection is not None  # noqa: S101 - called when there is one
@@ -204,7 +196,7 @@ class Copier:
         while self._state in _ANSWERED and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
-                self._conclude()
+                self._finish(_error_of(self._result))
             elif result.status == ExecStatus.COPY_IN and self._state is _State.STARTING:
                 self._stop_timer()
                 self._state = _State.FILLING
@@ -217,15 +209,6 @@ class Copier:
                 self._result = result
         if self._connection is not None and self._connection.is_lost:
             self._finish(psycopg.OperationalError(LOST))
-
-    def _conclude(self) -> None:
-        error = _error_of(self._result)
-        if self._state is not _State.PREPARING:
-            self._finish(error)
-        elif error is not None:
-            self._finish(psycopg.OperationalError(str(error)))
-        else:
-            self._start()
 
     def _expect_answer(self) -> None:
         self._stop_timer()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from storage.database import check_ready, connect, open_pool, run
+from storage.database import check_ready, connect, durable_transaction, open_pool, run
 from storage.errors import StorageUnavailableError
 from storage.keys.api_keys import create_key, digest_of, lookup_keys
 from storage.keys.projects import create_project
@@ -62,22 +62,24 @@ class Pool:
 @pytest.mark.parametrize(
     ("default", "effective"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_write", "remote_write")]
 )
-def test_commits_of_a_pool_wait_for_the_disk(loop: EventLoop, database_url: str, default: str, effective: str) -> None:
+def test_the_commit_of_a_durable_transaction_waits_for_the_disk(
+    database_url: str, default: str, effective: str
+) -> None:
     set_default(database_url, "synchronous_commit", default)
-    with Pool(loop, database_url) as pool:
-        assert pool.setting("synchronous_commit") == effective
-        assert pool.setting("synchronous_commit") == effective
+    with connect(database_url) as connection:
+        for _ in range(2):
+            with durable_transaction(connection):
+                assert connection.execute("SHOW synchronous_commit").fetchone() == (effective,)
+            # A pooler's next client must find what it expects.
+            assert connection.execute("SHOW synchronous_commit").fetchone() == (default,)
 
 
-def test_commits_stay_durable_after_a_rolled_back_transaction(loop: EventLoop, database_url: str) -> None:
-    async def roll_back(connection: psycopg.AsyncConnection) -> None:
-        async with connection.transaction(force_rollback=True):
-            await connection.execute("SELECT 1")
-
+def test_a_part_of_a_transaction_that_is_rolled_back_leaves_the_rest_durable(database_url: str) -> None:
     set_default(database_url, "synchronous_commit", "off")
-    with Pool(loop, database_url) as pool:
-        pool.run(roll_back)
-        assert pool.setting("synchronous_commit") == "on"
+    with connect(database_url) as connection, durable_transaction(connection):
+        with connection.transaction(force_rollback=True):
+            connection.execute("SELECT 1")
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
 def test_connections_name_themselves(loop: EventLoop, database_url: str) -> None:
