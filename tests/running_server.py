@@ -126,6 +126,14 @@ def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = N
                 process.wait()
 
 
+def fail_to_start(database_url: str, *flags: str) -> str:
+    """Return what a server prints that cannot be started."""
+    command = [COMMAND, "serve", "--database-url", database_url, *FREE_PORTS, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S)
+    assert done.returncode == 1
+    return done.stderr
+
+
 def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, int]:
     """Wait until the log says where the server listens, and return the ports of HTTP and gRPC."""
     deadline = time.monotonic() + START_TIMEOUT_S

@@ -10,6 +10,7 @@ from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.processes.database_check import check_database
 from server.processes.listeners import ListenError, listen, reserve
+from server.processes.spools import check_spool
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
 from storage.errors import StorageError
@@ -20,7 +21,7 @@ from storage.errors import StorageError
 @with_settings()
 @explains_errors
 def check(settings: Settings, *, as_json: bool) -> None:
-    """Show the effective settings, and try whether the database, the ports and the TLS files can be used.
+    """Show the effective settings, and try whether the database, the spool, the ports and the TLS files can be used.
 
     Secrets are not shown. Ends with exit code 1 when something cannot be used. While a server runs, its ports are
     taken.
@@ -28,6 +29,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
     effective = {environment_name(name): value for name, value in settings.model_dump(mode="json").items()}
     checks = {
         "database": _try(lambda: check_database(settings)),
+        "spool": _try(lambda: check_spool(settings)),
         "HTTP port": _try(lambda: _check_port(listen, settings.http_host, settings.http_port)),
         "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
         "metrics port": _try(lambda: _check_port(listen, settings.metrics_host, settings.metrics_port)),

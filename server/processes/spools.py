@@ -7,6 +7,7 @@ from uuid import UUID
 
 from server.settings import Settings, Spooling
 from storage.database_identity import location_of
+from storage.embedded.server import EmbeddedServer
 from storage.errors import SpoolError
 from storage.spool.folders import assign_folder, find_folder, find_spool_folders
 from storage.spool.spool import Spool
@@ -28,7 +29,12 @@ def recall_spool_folder(settings: Settings, url: str) -> Path | None:
     """Return the folder whose spool is for the database at `url`, which cannot be reached; None if none is known."""
     if settings.spool is Spooling.OFF:
         return None
-    return find_folder(settings.data_dir, location_of(url))
+    location = location_of(url)
+    folder = find_folder(settings.data_dir, location)
+    if folder is not None:
+        with closing(Spool(folder, max_bytes=0)) as spool:
+            spool.adopt(None, location)
+    return folder
 
 
 def open_spool(settings: Settings) -> Spool | None:
@@ -46,6 +52,26 @@ def database_url_of(settings: Settings) -> str:
     """Return the URL in settings that have one, as those of a running server do."""
     assert settings.database_url is not None  # noqa: S101 - a server puts the embedded database's there
     return settings.database_url.get_secret_value()
+
+
+def check_spool(settings: Settings) -> str:
+    """Return what is in the spool that a server of these settings would use, and what waits in others.
+
+    Raises SpoolError when it has no room for a batch.
+    """
+    if settings.spool is Spooling.OFF:
+        return "off: while the database is down, batches are refused"
+    url = settings.database_url
+    location = location_of(url.get_secret_value() if url is not None else EmbeddedServer(settings.data_dir).url)
+    folder = find_folder(settings.data_dir, location)
+    message = f"{settings.data_dir}, made when a server starts"
+    if folder is not None:
+        with closing(Spool(folder, max_bytes=settings.spool_max_bytes)) as spool:
+            if not spool.has_room():
+                raise SpoolError(f"the spool in {folder} has no room: it is full, or its disk is, or cannot be written")
+            status = spool.status()
+        message = f"{folder}: {status.batches} batches wait, {status.refused} were refused"
+    return "; ".join([message, *find_waiting_elsewhere(settings.data_dir, folder)])
 
 
 def report_spools(data_dir: Path, spool: Spool) -> None:

@@ -46,8 +46,8 @@ def assign_folder(data_dir: Path, database_id: UUID, location: str) -> Path:
 def find_folder(data_dir: Path, location: str, database_id: UUID | None = None) -> Path | None:
     """Return the folder whose spool belongs to a database, None when there is none.
 
-    While its id is not known, that is the spool that was last used with the database at `location`. A spool that is
-    nobody's, since an earlier version made it, becomes that of this location. Raises SpoolError.
+    While its id is not known, that is the spool that was last used with the database at `location`; failing that, one
+    that is nobody's, since an earlier version made it. Raises SpoolError.
     """
     found = []
     for folder, owner in _owned(data_dir):
@@ -56,11 +56,7 @@ def find_folder(data_dir: Path, location: str, database_id: UUID | None = None) 
             found.append((owner.used_at, folder))
     if found:
         return max(found)[1]
-    if (data_dir / FILE).exists():
-        with closing(Spool(data_dir, max_bytes=0)) as spool:
-            if spool.owner() is None and spool.adopt(None, location):
-                return data_dir
-    return None
+    return data_dir if (data_dir / FILE).exists() and owner_of(data_dir) is None else None
 
 
 def _owned(data_dir: Path) -> Iterator[tuple[Path, Owner]]:

@@ -40,6 +40,7 @@ def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
     assert done.returncode == 0
     assert {name: result["usable"] for name, result in checks_of(done).items()} == {
         "database": True,
+        "spool": True,
         "HTTP port": True,
         "gRPC port": True,
         "metrics port": True,
@@ -56,7 +57,7 @@ def test_people_read_tables(database_url: str) -> None:
     assert done.returncode == 0
     assert "SEESTACK_DATABASE_URL" in done.stdout
     assert "NOT USABLE" not in done.stdout
-    assert done.stdout.count("usable") == 5
+    assert done.stdout.count("usable") == 6
     assert PASSWORD not in done.stdout
 
 
@@ -84,7 +85,8 @@ def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:
     ports = ("--http-port", str(server.http_port), "--grpc-port", str(server.grpc_port))
     done = run_check("--json", "--database-url", server.database_url, *ports)
     assert done.returncode == 1
-    assert [name for name, result in checks_of(done).items() if result["usable"]] == ["database", "metrics port", "TLS"]
+    usable = [name for name, result in checks_of(done).items() if result["usable"]]
+    assert usable == ["database", "spool", "metrics port", "TLS"]
     assert server.request("GET", "/healthz").status == 200
 
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from storage.errors import StorageUnavailableError
+from storage.database_identity import read_identity
+from storage.errors import SpoolOwnerError, StorageUnavailableError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
@@ -122,6 +123,25 @@ def test_batches_sent_again_in_the_meantime_are_stored_once(
     assert drain.drain()
     assert count_rows(connection) == 4
     assert (spool.status().batches, spool.status().refused) == (0, 1)
+
+
+def test_a_spool_of_another_database_is_left_alone(connection: psycopg.Connection, spool: Spool, drain: Drain) -> None:
+    spool.append([encoded(2)])
+    assert spool.adopt(uuid4(), "elsewhere:5432/a")
+    with pytest.raises(SpoolOwnerError, match="belongs to another database"):
+        drain.drain()
+    assert count_rows(connection) == 0
+    assert spool.status().batches == 1
+
+
+def test_a_spool_that_never_knew_its_database_is_taken_to_be_for_this_one(
+    connection: psycopg.Connection, spool: Spool, drain: Drain
+) -> None:
+    spool.append([encoded(2)])
+    assert drain.drain()
+    owner = spool.owner()
+    assert owner is not None
+    assert owner.database_id == read_identity(connection)
 
 
 def test_a_connection_lost_in_the_middle_doubles_nothing(

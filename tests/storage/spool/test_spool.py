@@ -8,7 +8,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -110,11 +110,54 @@ def test_a_spool_on_a_full_disk_can_be_emptied(small_disk: Path) -> None:
     spool.close()
 
 
+def test_there_is_no_room_on_a_full_disk_though_the_reserve_is_kept(small_disk: Path) -> None:
+    spool = open_spool(small_disk)
+    spool.append([encoded()])
+    assert spool.has_room()
+    fill(small_disk)
+    assert not spool.has_room()
+    (small_disk / "filling").unlink()
+    assert spool.has_room()
+    spool.close()
+
+
 def fill(folder: Path) -> None:
     """Write until nothing more can be written."""
     with suppress(OSError), (folder / "filling").open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
+
+
+def test_a_failed_spool_has_room_again_once_it_can_be_written(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER failing BEFORE INSERT ON batches BEGIN SELECT RAISE(ABORT, 'disk I/O'); END")
+        other.execute("CREATE TRIGGER frozen BEFORE UPDATE ON totals BEGIN SELECT RAISE(ABORT, 'disk I/O'); END")
+        with pytest.raises(SpoolError, match="disk I/O"):
+            spool.append([encoded()])
+        assert not spool.has_room()
+        other.execute("DROP TRIGGER frozen")
+        assert spool.has_room()
+
+
+def test_nothing_is_added_to_a_file_that_was_deleted(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    spool.append([encoded()])
+    for path in tmp_path.glob(f"{FILE}*"):
+        path.unlink()
+    spool.append([encoded(2)])
+    with closing(open_spool(tmp_path)) as found:
+        assert [spooled.batch.rows for spooled in found.oldest(SPACIOUS)] == [2]
+
+
+def test_a_spool_says_for_how_long_nothing_was_taken_from_it(spool: Spool) -> None:
+    assert spool.status().stalled_s == 0
+    spool.append([encoded(), encoded()])
+    before = spool.status()
+    assert 0 < before.stalled_s == pytest.approx(before.oldest_age_s)
+    spool.remove(spool.oldest(1))
+    after = spool.status()
+    assert after.stalled_s < after.oldest_age_s
 
 
 def test_a_refused_batch_is_put_aside(tmp_path: Path) -> None:
