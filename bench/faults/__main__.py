@@ -5,7 +5,7 @@ import sys
 import click
 import psycopg
 
-from bench.faults.disk import MountError
+from bench.faults.disk import FaultUnavailableError
 from bench.faults.injections import FAULTS, Length
 from bench.faults.report import print_report
 from bench.faults.trial import try_fault
@@ -37,8 +37,8 @@ def main(names: str, seconds: float, rounds: int | None) -> None:
         click.echo(f"{name}: ", nl=False, err=True)
         try:
             result = try_fault(FAULTS_BY_NAME[name], Length(seconds, rounds))
-        except MountError as error:
-            click.echo(f"skipped, because it needs a small disk: {error}", err=True)
+        except FaultUnavailableError as error:
+            click.echo(f"skipped: {error}", err=True)
         except NOT_BACK as error:
             is_broken = True
             click.echo(f"what was to come back did not: {error}", err=True)

@@ -13,20 +13,20 @@ _BALLAST = "ballast"
 _CHUNK_BYTES = 2**20
 
 
-class MountError(Exception):
-    """This user may not mount file systems; the message is what `mount` said."""
+class FaultUnavailableError(Exception):
+    """This system cannot have the fault; the message says what it lacks."""
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount an empty disk of SIZE_BYTES at `folder`. Raises MountError."""
+    """Mount an empty disk of SIZE_BYTES at `folder`. Raises FaultUnavailableError."""
     folder.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES},mode=0711", "tmpfs", folder],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise MountError(done.stderr.strip())
+        raise FaultUnavailableError(f"it needs the right to mount a small disk: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from bench.faults import disk
 from bench.faults.postgres import wait_until
+from bench.faults.spool_injections import fail_spool_writes, upgrade_with_full_spool
 from bench.faults.stand import DATABASE, SPOOL, Stand
 from storage.partitions import DAYS_AHEAD, partition_name
 from storage.spool.spool import Spool
@@ -248,6 +249,16 @@ FAULTS = (
     Fault("full-disk", "the disk of Postgres is full", _fill_database_disk, disk=DATABASE),
     Fault("full-spool-disk", "Postgres is stopped, the disk of the spool full", _fill_spool_disk, disk=SPOOL),
     Fault("spool-disk-stays-full", "the same, and only the spool can make room", _fill_spool_disk_for_good, disk=SPOOL),
+    Fault(
+        "spool-io-errors",
+        "Postgres is stopped, and writing to the spool fails (EFBIG), on when Postgres is back",
+        lambda stand, length: fail_spool_writes(stand, length.seconds),
+    ),
+    Fault(
+        "upgrade",
+        "a server whose spool has version 1 fills it, is killed (-9), and the present one started",
+        lambda stand, length: upgrade_with_full_spool(stand, length.seconds),
+    ),
     Fault("lock-table", "http_requests is locked (ACCESS EXCLUSIVE), 10 s at least", _lock_table),
     Fault("backup", "pg_dump's locks, a partition is due, and the server is killed (-9) and started", _back_up),
     Fault("kill-backends", "backends are terminated at random", _kill_backends),

@@ -1,6 +1,7 @@
 """The server under test: started as a user starts it, on the same ports each time, and killed."""
 
 import json
+import os
 import random
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import Self
 
 import psutil
 
+from bench.faults.older_server import OlderServer
 from bench.faults.postgres import is_alive, wait_until
 from bench.processes import COMMAND, wait_for_ports
 
@@ -45,15 +47,17 @@ class Server:
         if self._process is not None and self._process.poll() is None:
             self.stop()
 
-    def start(self) -> None:
-        """Start it and wait until it serves."""
+    def start(self, older: OlderServer | None = None) -> None:
+        """Start it, or an older one in its place, and wait until it serves."""
         self._starts += 1
         log = self._folder.with_name(f"server-{self._starts}.log")
+        command, environment = (older.command, older.environment) if older is not None else ([str(COMMAND)], {})
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [COMMAND, "serve", "--database-url", self._database_url, "--data-dir", self._folder,
-                 "--http-port", str(self.http[1]), "--grpc-port", str(self.grpc[1]), *self._flags],
-                stdout=output, stderr=output,
+                [*command, "serve", "--database-url", self._database_url, "--data-dir", self._folder,
+                 "--http-port", str(self.http[1]), "--grpc-port", str(self.grpc[1]), "--metrics-port", "0",
+                 *self._flags],
+                stdout=output, stderr=output, env=os.environ | environment,
             )  # fmt: skip
         wait_for_ports(self._process, log)
 

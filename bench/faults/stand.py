@@ -34,7 +34,7 @@ class Stand:
 def set_up(folder: Path, *flags: str, disk: str | None = None) -> Iterator[Stand]:
     """Run everything in an empty `folder`; `disk` names the part whose data is on a small disk of its own.
 
-    Raises MountError when there cannot be one.
+    Raises FaultUnavailableError when there cannot be one.
     """
     # Root's Postgres runs as another user, who must reach its data.
     folder.chmod(0o711)

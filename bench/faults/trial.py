@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from bench.faults.clients import BATCH_ROWS
-from bench.faults.disk import MountError
+from bench.faults.disk import FaultUnavailableError
 from bench.faults.injections import Fault, Length
 from bench.faults.postgres import POLL_INTERVAL_S
 from bench.faults.record import Record
@@ -62,7 +62,7 @@ class Result:
 
 
 def try_fault(fault: Fault, length: Length) -> Result:
-    """Inject a fault into a new stand under load. Raises MountError when this system cannot have the fault.
+    """Inject a fault into a new stand under load. Raises FaultUnavailableError when this system cannot have the fault.
 
     The logs are kept when something went wrong.
     """
@@ -70,7 +70,7 @@ def try_fault(fault: Fault, length: Length) -> Result:
     try:
         with set_up(folder, *fault.flags, disk=fault.disk) as stand:
             result = _inject(stand, fault, length)
-    except (MountError, KeyboardInterrupt):
+    except (FaultUnavailableError, KeyboardInterrupt):
         shutil.rmtree(folder)
         raise
     if result.has_failed:
