@@ -23,7 +23,7 @@ class DatabaseHealth:
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
         self.is_down = False
-        self._down_since = 0.0
+        self._failed_at = self._down_since = 0.0
         self._up_since = -self.RELAPSE_S
         self._backoff_s = 0.0
 
@@ -32,13 +32,25 @@ class DatabaseHealth:
         """For how long the database has been down."""
         return time.monotonic() - self._down_since if self.is_down else 0.0
 
+    @property
+    def is_dependable(self) -> bool:
+        """Tell whether rows are likely to be stored now: it is up, and has been for a time if it relapsed before.
+
+        Without a probe a database that is down becomes so again when it has not failed for that time.
+        """
+        if self.is_down and self._probe is not None:
+            return False
+        is_suspect = self.is_down or self._backoff_s > 0
+        return not is_suspect or time.monotonic() > max(self._failed_at, self._up_since) + self.RELAPSE_S
+
     def mark_down(self, error: BaseException) -> None:
         """Note that the database could not be used."""
+        self._failed_at = time.monotonic()
         if self.is_down:
             return
         _logger.warning("the database cannot be used: %s", str(error).splitlines()[0])
         self.is_down = True
-        self._down_since = time.monotonic()
+        self._down_since = self._failed_at
         if self._probe is not None:
             self._probing = asyncio.get_running_loop().create_task(self._probe_until_up(self._probe))
 

@@ -71,6 +71,11 @@ class SlowPath:
         """Tell whether the database could not be used when it was last tried."""
         return self._health.is_down
 
+    @property
+    def is_dependable(self) -> bool:
+        """Tell whether the database is likely to store what it is given now."""
+        return self._health.is_dependable
+
     def take(self, submissions: Iterable[Submission]) -> None:
         """Take batches over that Postgres does not have."""
         self._queue.extend(submissions)

@@ -102,6 +102,11 @@ class EventWriter:
         return self._slow_path.is_down
 
     @property
+    def is_dependable(self) -> bool:
+        """Tell whether the database is likely to store what it is given now."""
+        return self._slow_path.is_dependable
+
+    @property
     def pending_batches(self) -> int:
         """Batches that are taken and not settled."""
         return len(self._unsettled)
