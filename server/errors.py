@@ -87,7 +87,7 @@ class BodyCutOffError(MalformedRequestError):
 
 
 class InvalidApiKeyError(IngestError):
-    """The key is missing, blank, unknown, expired or revoked; the caller is not told which."""
+    """The key is missing, blank, unknown, expired, revoked or bound to another origin; the caller is not told which."""
 
     code = ErrorCode.INVALID_API_KEY
 

@@ -156,7 +156,8 @@ class IngestService:
         return self._writer.submit(HTTP_REQUESTS.encode(key.project_id, values, claim))
 
     async def _authenticate(self, request: IngestRequest) -> ApiKey:
-        key = await self._authenticator.authenticate(find_raw_key(request.header, lenient=self._is_lenient))
+        raw_key = find_raw_key(request.header, lenient=self._is_lenient)
+        key = await self._authenticator.authenticate(raw_key, request.header("origin"))
         request.key = key
         request.record.project_id = key.project_id
         return key

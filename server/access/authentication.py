@@ -73,9 +73,10 @@ class Authenticator:
         self._used: set[UUID] = set()
         self._tasks = [asyncio.create_task(self._answer_lookups()), asyncio.create_task(self._touch_regularly())]
 
-    async def authenticate(self, raw_key: str) -> ApiKey:
+    async def authenticate(self, raw_key: str, origin: str | None = None) -> ApiKey:
         """Return the row of a key that may be used now, and note its use; waits for the database if it is not cached.
 
+        A key that is bound to origins may be used only with one of them as `origin`, the caller's Origin header.
         While the database is away, keys that were known before are taken as they were.
         Raises InvalidApiKeyError; ServiceUnavailableError when nobody can tell.
         """
@@ -95,7 +96,7 @@ class Authenticator:
             key = self._recall(digest)
         else:
             key = await self._lookup(digest)
-        if key is None or not key.is_valid(datetime.now(UTC)):
+        if key is None or not key.is_valid(datetime.now(UTC)) or not key.admits(origin):
             raise InvalidApiKeyError
         self._used.add(key.id)
         return key

@@ -1,5 +1,6 @@
 """`seestack-ingest keys`."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,22 @@ from storage.keys.projects import find_project
 
 _REVOKED_WITHIN = "servers refuse it within 10 s"
 _LIMITED_WITHIN = "servers follow within 10 s"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_OWN_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Origin(click.ParamType[str]):
+    """An origin as browsers send it (RFC 6454, 6.2): scheme, host, and a port that is not the scheme's own."""
+
+    name = "origin"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the origin in lower case."""
+        scheme, _, host = value.lower().partition("://")
+        origin = f"{scheme}://{host.removesuffix(_OWN_PORTS.get(scheme, ''))}"
+        if not _ORIGIN.fullmatch(origin):
+            self.fail(f"{value!r} is no origin: give scheme and host, e.g. https://app.example.com", param, ctx)
+        return origin
 
 
 @click.group()
@@ -33,18 +50,36 @@ def keys() -> None:
 @click.option(
     "--expires-in-days", type=click.FloatRange(min=0, min_open=True, max=36500), help="Lifetime; for good without it."
 )
+@click.option(
+    "--origin",
+    "origins",
+    type=Origin(),
+    multiple=True,
+    metavar="ORIGIN",
+    help="Only pages of this origin may use the key, e.g. https://app.example.com; may be given several times.",
+)
 @limit_options
 @json_flag
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
 def create(
-    settings: Settings, project: str, name: str, expires_in_days: float | None, *, as_json: bool, **rates: Any
+    settings: Settings,
+    project: str,
+    name: str,
+    expires_in_days: float | None,
+    origins: tuple[str, ...],
+    *,
+    as_json: bool,
+    **rates: Any,
 ) -> None:
-    """Create a key and show it, once. It is without limits but for those that are given."""
+    """Create a key and show it, once. It is without limits but for those that are given.
+
+    A key that browsers show to everyone should be bound to origins and limited.
+    """
     lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
     limits = to_limits(**rates)
     with connect_current(settings) as connection:
-        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime, limits)
+        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime, limits, origins)
     _show_raw_key(key, raw_key, as_json=as_json)
 
 
@@ -116,7 +151,7 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
-    """Create a successor of KEY, with the same limits, and let KEY expire."""
+    """Create a successor of KEY, with the same limits and origins, and let KEY expire."""
     with connect_current(settings) as connection:
         new_key, raw_key = rotate_key(connection, find_key(connection, key), timedelta(hours=overlap_hours))
     _show_raw_key(new_key, raw_key, as_json=as_json)
@@ -140,4 +175,5 @@ def _as_dict(key: ApiKey) -> dict[str, object]:
         "revokedAt": key.revoked_at,
         "lastUsedAt": key.last_used_at,
         **show_limits(key.limits),
+        "origins": key.origins,
     }

@@ -35,4 +35,6 @@ def _for_people(value: object) -> str:
         return "-"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, list):
+        return "\n".join(value)
     return str(value)

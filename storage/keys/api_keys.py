@@ -8,8 +8,8 @@ import hashlib
 import secrets
 import string
 import zlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,13 +27,13 @@ PREFIX_LENGTH = len(SCHEME) + 6
 
 _COLUMNS = (
     "id, project_id, name, prefix, created_at, expires_at, revoked_at, last_used_at, "
-    "requests_per_second, requests_burst, rows_per_second, rows_burst"
+    "requests_per_second, requests_burst, rows_per_second, rows_burst, origins"
 )
 _INSERT = f"""
 INSERT INTO api_keys (project_id, name, prefix, digest, expires_at,
-                      requests_per_second, requests_burst, rows_per_second, rows_burst)
+                      requests_per_second, requests_burst, rows_per_second, rows_burst, origins)
 VALUES (%(project_id)s, %(name)s, %(prefix)s, %(digest)s, now() + %(lifetime)s::interval,
-        %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s)
+        %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s, %(origins)s)
 RETURNING {_COLUMNS}
 """
 _SELECT = f"""
@@ -85,6 +85,8 @@ class ApiKey:
     requests_burst: int | None
     rows_per_second: float | None
     rows_burst: int | None
+    # Origins (RFC 6454) whose pages may use the key; None when anyone who has it may.
+    origins: list[str] | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -102,10 +104,14 @@ class ApiKey:
         """Tell whether the key may be used at `now` (an aware datetime)."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
+    def admits(self, origin: str | None) -> bool:
+        """Tell whether the key may be used by who sends this Origin header, None for none."""
+        return self.origins is None or origin in self.origins
+
 
 @dataclass(frozen=True, slots=True)
 class _KeyWithDigest(ApiKey):
-    digest: bytes
+    digest: bytes = field(kw_only=True)
 
 
 def generate_raw_key() -> str:
@@ -136,8 +142,9 @@ def create_key(
     name: str,
     lifetime: timedelta | None = None,
     limits: KeyLimits | None = None,
+    origins: Sequence[str] | None = None,
 ) -> tuple[ApiKey, str]:
-    """Store a new key and return it with its raw form, which cannot be had again."""
+    """Store a new key and return it with its raw form, which cannot be had again; `origins` are as in ApiKey."""
     raw_key = generate_raw_key()
     values = {
         "project_id": project_id,
@@ -145,6 +152,7 @@ def create_key(
         "prefix": raw_key[:PREFIX_LENGTH],
         "digest": digest_of(raw_key),
         "lifetime": lifetime,
+        "origins": list(origins) if origins else None,
         **_limit_values(limits or KeyLimits()),
     }
     with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
@@ -197,7 +205,9 @@ def set_limits(connection: psycopg.Connection, key: ApiKey, limits: KeyLimits) -
 
 
 def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
-    """Create a successor of the same project, name and limits; the old key stays valid for at most `overlap` more.
+    """Create a successor with the same project, name, limits and origins.
+
+    The old key stays valid for at most `overlap` more.
 
     Raises KeyRevokedError.
     """
@@ -205,7 +215,7 @@ def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) 
         raise KeyRevokedError(f"key {key.prefix}... is revoked; make a new one with `seestack-ingest keys create`")
     with connection.transaction():
         connection.execute(_LIMIT_LIFETIME, {"id": key.id, "lifetime": overlap})
-        return create_key(connection, key.project_id, key.name, limits=key.limits)
+        return create_key(connection, key.project_id, key.name, limits=key.limits, origins=key.origins)
 
 
 async def touch_keys(connection: psycopg.AsyncConnection, key_ids: Collection[UUID]) -> None:

@@ -1,6 +1,7 @@
 """`seestack-ingest keys`."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +50,20 @@ def test_a_key_may_expire(shop_url: str) -> None:
     assert create(shop_url)["expiresAt"] is None
     key = create(shop_url, "--expires-in-days", "30")
     assert moment(key["expiresAt"]) - moment(key["createdAt"]) == timedelta(days=30)
+
+
+def test_a_key_may_be_bound_to_origins(shop_url: str) -> None:
+    assert create(shop_url)["origins"] is None
+    key = create(shop_url, "--origin", "https://App.Example.com:443", "--origin", "http://localhost:3000")
+    assert key["origins"] == ["https://app.example.com", "http://localhost:3000"]
+    assert "http://localhost:3000" in run_command("keys", "list", database_url=shop_url).stdout
+
+
+@pytest.mark.parametrize("origin", ["app.example.com", "https://app.example.com/", "https://*.example.com", "null", ""])
+def test_what_is_no_origin_is_refused(shop_url: str, origin: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        run_command("keys", "create", "--project", PROJECT, "--origin", origin, database_url=shop_url)
+    assert "e.g. https://app.example.com" in raised.value.stderr
 
 
 def test_a_revoked_key_is_marked_for_good(shop_url: str) -> None:
