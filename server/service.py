@@ -67,7 +67,7 @@ class IngestService:
             spool=self._spool,
             on_flush=metrics.count_flush,
         )
-        self._sampler = asyncio.create_task(self._sample_write_queues())
+        self._sampler = asyncio.create_task(self._sample_gauges())
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
@@ -162,7 +162,8 @@ class IngestService:
         request.record.project_id = key.project_id
         return key
 
-    async def _sample_write_queues(self) -> None:
+    async def _sample_gauges(self) -> None:
         while True:
             self._metrics.set_write_queue(self._writer.pending_batches, self._writer.pending_bytes)
+            self._metrics.set_connections(self._writer.open_connections + self._pool.get_stats().get("pool_size", 0))
             await asyncio.sleep(self.SAMPLE_INTERVAL_S)

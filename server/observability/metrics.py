@@ -115,11 +115,12 @@ TLS_FAILURES = Family(
 )
 QUEUE_BATCHES = Family("write_queue_batches", "Batches taken and not yet durable.", Kind.GAUGE)
 QUEUE_BYTES = Family("write_queue_bytes", "Bytes of the batches taken and not yet durable.", Kind.GAUGE)
+CONNECTIONS = Family("database_connections", "Connections to Postgres that workers have, or are opening.", Kind.GAUGE)
 
 FAMILIES: Final = (
     REQUESTS, DURATION, ROWS, REFUSED, FLUSH_DURATION, FLUSH_ROWS, FLUSH_BYTES, FLUSH_FAILURES, LOOKUP_WAIT,
     TLS_FAILURES,
-    QUEUE_BATCHES, QUEUE_BYTES,
+    QUEUE_BATCHES, QUEUE_BYTES, CONNECTIONS,
 )  # fmt: skip
 
 
@@ -175,6 +176,7 @@ class WorkerMetrics:
         self._tls_failures = POSITIONS[TLS_FAILURES.name]
         self._queue_batches = POSITIONS[QUEUE_BATCHES.name][()]
         self._queue_bytes = POSITIONS[QUEUE_BYTES.name][()]
+        self._connections = POSITIONS[CONNECTIONS.name][()]
 
     def count_request(self, protocol: Protocol, outcome: str, duration_s: float) -> None:
         """Count a request that ended: ACCEPTED, ABANDONED, STOPPED, or an ErrorCode."""
@@ -211,6 +213,10 @@ class WorkerMetrics:
         """Note what is taken and not yet durable."""
         self._cells[self._queue_batches] = batches
         self._cells[self._queue_bytes] = size_bytes
+
+    def set_connections(self, count: int) -> None:
+        """Note how many connections to Postgres there are now."""
+        self._cells[self._connections] = count
 
 
 class _Histogram:

@@ -116,6 +116,11 @@ class EventWriter:
         """Bytes of the batches that are taken and not settled."""
         return self._pending_bytes
 
+    @property
+    def open_connections(self) -> int:
+        """Connections to the database that are open now."""
+        return sum(copier.is_connected for copier in self._polled)
+
     def submit(self, batch: EncodedBatch) -> Submission:
         """Begin to write a batch; the submission tells when it is durable.
 

@@ -9,6 +9,7 @@ import psycopg
 from storage.database import connect
 from storage.partitions import DAYS_AHEAD, partition_name
 from tests.batches import make_batch
+from tests.cli.failing import fail_command
 from tests.process.polling import wait_until
 from tests.process.scraping import scrape
 from tests.running_server import create_key, run_command, start_server
@@ -49,6 +50,7 @@ def test_a_server_starts_and_stores_and_makes_the_partition_afterwards(database_
     of_that_day = f"{due[-8:-4]}-{due[-4:-2]}-{due[-2:]}T12:00:00Z"
     with backup(database_url) as end, start_server(database_url, key=key) as server:
         assert run_command("keys", "list", database_url=database_url).stdout
+        assert "a partition has to wait" in fail_command("migrate", database_url=database_url).line
         assert server.post(make_batch(server.project_id, traceId="now")).status == 202
         assert server.post(make_batch(server.project_id, traceId="due", timestamp=of_that_day)).status == 202
         assert len(server.rows("now")) == len(server.rows("due")) == 1
