@@ -123,7 +123,7 @@ class IngestService:
                 status = self._spool.status()
         try:
             await check_ready(self._pool)
-            if self._authenticator.is_away or not self._writer.is_dependable:
+            if self._authenticator.is_away or not self._writer.health.is_dependable:
                 raise StorageUnavailableError("the database told no keys, or took no rows, when it was last tried")
         except StorageUnavailableError as error:
             if self._spool is None or not await asyncio.to_thread(self._spool.has_room):

@@ -4,7 +4,6 @@ Before batches are sent, the spool notes durably which transaction may commit th
 looks up whether it did (see commit_lookup.py).
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,10 +16,10 @@ from storage.database_identity import location_of, read_identity_async
 from storage.errors import SpoolOwnerError, StorageUnavailableError
 from storage.spool.spool import Spool, SpooledBatch
 from storage.spool.version_1_doubts import end_backends
+from storage.writing.batch_copy import copy_batches
 from storage.writing.claims import find_bodies
 from storage.writing.commit_lookup import UncertainBatch, find_stored
 from storage.writing.copier import Copier
-from storage.writing.row_encoding import claims_data, copy_data, with_claims
 
 Result = TypeVar("Result")
 
@@ -119,45 +118,29 @@ class Drainer:
         finally:
             await connection.close()
 
-    async def _store(self, lot: Sequence[SpooledBatch]) -> None:
+    async def _store(self, lot: Sequence[SpooledBatch], *, is_second_try: bool = False) -> None:
         """Store batches together, or each alone when Postgres refuses one. Raises psycopg.OperationalError."""
-        error = await self._copy(lot)
-        if isinstance(error, psycopg.errors.CheckViolation):
-            # The row's day got its own partition while this waited for the default one, and is there next time.
-            error = await self._copy(lot)
-        if isinstance(error, psycopg.errors.UniqueViolation):
-            lot = await self._without_repeats(lot)
-            error = await self._copy(lot)
-        if isinstance(error, psycopg.OperationalError):
-            raise error
-        if error is None:
-            self._spool.remove(lot)
-        elif len(lot) > 1:
-            for batch in lot:
-                await self._store([batch])
+        try:
+            await self._copy(lot)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            # A row's day got its own partition while this waited for the default one; a batch was sent again meanwhile.
+            if isinstance(error, psycopg.errors.CheckViolation | psycopg.errors.UniqueViolation) and not is_second_try:
+                await self._store(await self._without_repeats(lot), is_second_try=True)
+            elif len(lot) > 1:
+                for spooled in lot:
+                    await self._store([spooled])
+            else:
+                self._refuse(lot[0], error.diag.message_primary or type(error).__name__)
         else:
-            self._refuse(lot[0], error.diag.message_primary or type(error).__name__)
+            self._spool.remove(lot)
 
     def _refuse(self, spooled: SpooledBatch, reason: str) -> None:
         _logger.error("a spooled batch of %d rows is put aside: %s", spooled.batch.rows, reason)
         self._spool.refuse(spooled, reason)
 
-    async def _copy(self, lot: Sequence[SpooledBatch]) -> psycopg.Error | None:
-        if not lot:
-            return None
-        ended: asyncio.Future[psycopg.Error | None] = asyncio.get_running_loop().create_future()
-
-        def fill() -> None:
-            try:
-                self._spool.mark(lot, self._copier.transaction_id)
-            except Exception as error:
-                # Nobody else would tell the one who waits.
-                self._copier.close()
-                ended.set_exception(error)
-                return
+    async def _copy(self, lot: Sequence[SpooledBatch]) -> None:
+        if lot:
             batches = [spooled.batch for spooled in lot]
-            self._copier.add(copy_data(batch.data for batch in batches))
-            self._copier.end(claims_data(batches))
-
-        self._copier.begin(with_claims(lot[0].batch.form), fill, ended.set_result)
-        return await ended
+            await copy_batches(self._copier, batches[0].form, batches, partial(self._spool.mark, lot))

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from storage.writing.claims import COPY_CLAIMS, Claim, encode_claims
+from storage.writing.claims import Claim
 from storage.writing.row_form import RowForm
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -103,19 +103,9 @@ class RowFormat:
         return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
 
 
-def with_claims(form: RowForm) -> str:
-    """Return the statement that takes rows of a form, and then their claims."""
-    return f"{form.copy_statement}; {COPY_CLAIMS}"
-
-
 def copy_data(rows: Iterable[bytes]) -> bytes:
     """Return all that a binary COPY of these rows is sent."""
     return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
-
-
-def claims_data(batches: Iterable[EncodedBatch]) -> bytes:
-    """Return all that COPY_CLAIMS is sent for batches, of which any may have a claim."""
-    return copy_data([encode_claims(batch.claim for batch in batches if batch.claim is not None)])
 
 
 def _numbers_of(columns: Iterable[Column], values: Values) -> Iterable[tuple[Iterable[int], Sequence[int]]]:

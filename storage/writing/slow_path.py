@@ -19,12 +19,12 @@ from psycopg_pool import AsyncConnectionPool
 from storage.database import run
 from storage.errors import BatchRefusedError, IdempotencyKeyReusedError, StorageError, StorageUnavailableError
 from storage.spool.spool import Spool
+from storage.writing.batch_copy import copy_batches
 from storage.writing.claims import find_bodies
 from storage.writing.commit_lookup import UncertainBatch, find_stored
 from storage.writing.copier import CommitUnknownError, Copier
 from storage.writing.database_health import DatabaseHealth
 from storage.writing.flush_report import FlushReport
-from storage.writing.row_encoding import claims_data, copy_data, with_claims
 from storage.writing.row_form import RowForm
 from storage.writing.submission import Submission
 
@@ -63,18 +63,8 @@ class SlowPath:
         self._queue: deque[Submission] = deque()
         self._uncertain: deque[tuple[Sequence[Submission], int]] = deque()
         self._work: asyncio.Task[None] | None = None
-        self._health = DatabaseHealth(self._probe if spool is not None else None)
+        self.health = DatabaseHealth(self._probe if spool is not None else None)
         self._is_spool_usable = True
-
-    @property
-    def is_down(self) -> bool:
-        """Tell whether the database could not be used when it was last tried."""
-        return self._health.is_down
-
-    @property
-    def is_dependable(self) -> bool:
-        """Tell whether the database is likely to store what it is given now."""
-        return self._health.is_dependable
 
     def take(self, submissions: Iterable[Submission]) -> None:
         """Take batches over that Postgres does not have."""
@@ -84,7 +74,7 @@ class SlowPath:
     def take_failed(self, submissions: Sequence[Submission], error: psycopg.Error) -> None:
         """Take batches over whose flush ended with an error."""
         if isinstance(error, psycopg.OperationalError):
-            self._health.mark_down(error)
+            self.health.mark_down(error)
         if isinstance(error, CommitUnknownError):
             self._uncertain.append((submissions, error.transaction_id))
             self._start()
@@ -96,7 +86,7 @@ class SlowPath:
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
-        await self._health.close()
+        await self.health.close()
         self._fail(self._queue)
         self._copier.close()
 
@@ -131,7 +121,7 @@ class SlowPath:
         """
         is_second_try = False
         while lot := self._without_withdrawn(lot):
-            if self.is_down and self._spool is not None:
+            if self.health.is_down and self._spool is not None:
                 await self._append_to_spool(lot, self._spool, transaction_id)
                 return
             try:
@@ -140,10 +130,10 @@ class SlowPath:
                 lot = await self._without_repeats(lot)
                 await self._copy(lot)
             except psycopg.OperationalError as error:
-                self._health.mark_down(error)
+                self.health.mark_down(error)
                 if isinstance(error, CommitUnknownError):
                     transaction_id = error.transaction_id
-                if self._spool is None and self._health.down_for_s > self.RETRY_FOR_S:
+                if self._spool is None and self.health.down_for_s > self.RETRY_FOR_S:
                     self._fail(lot)
                 elif self._spool is None:
                     await asyncio.sleep(self.RETRY_INTERVAL_S)
@@ -215,43 +205,28 @@ class SlowPath:
         if not lot:
             return
         batches = [submission.batch for submission in lot]
-        began_at = time.monotonic()
-        if any(batch.claim for batch in batches):
-            statement, claims = with_claims(self._form), claims_data(batches)
-        else:
-            statement, claims = self._form.copy_statement, None
-        error = await self._execute(statement, [batch.data for batch in batches], claims)
         rows, size_bytes = sum(batch.rows for batch in batches), sum(len(batch.data) for batch in batches)
+        began_at = time.monotonic()
+        error: psycopg.Error | None = None
+        try:
+            async with self._copying:
+                await copy_batches(self._copier, self._form, batches)
+        except psycopg.Error as failure:
+            error = failure
         self._on_flush(FlushReport(rows, size_bytes, time.monotonic() - began_at, error is None))
         if self._spool is None and not isinstance(error, psycopg.OperationalError):
-            self._health.mark_up()
+            self.health.mark_up()
         if error is not None:
             raise error
 
     async def _probe(self) -> bool:
         """Try a COPY of no rows: a connection alone does not tell that the database is read-only or locked."""
-        return await self._execute(self._form.copy_statement, []) is None
-
-    async def _execute(
-        self, statement: str, rows: Iterable[bytes], claims: bytes | None = None
-    ) -> psycopg.Error | None:
-        ended: asyncio.Future[psycopg.Error | None] = asyncio.get_running_loop().create_future()
-
-        def fill() -> None:
-            self._copier.add(copy_data(rows))
-            self._copier.end(claims)
-
-        def end(error: psycopg.Error | None) -> None:
-            if not ended.done():  # it is when this was cancelled
-                ended.set_result(error)
-
-        async with self._copying:
-            try:
-                self._copier.begin(statement, fill, end)
-                return await ended
-            except asyncio.CancelledError:
-                self._copier.close()
-                raise
+        try:
+            async with self._copying:
+                await copy_batches(self._copier, self._form, [])
+        except psycopg.Error:
+            return False
+        return True
 
     async def _append_to_spool(self, lot: Sequence[Submission], spool: Spool, transaction_id: int) -> None:
         error: StorageError | None = None

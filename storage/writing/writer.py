@@ -2,7 +2,7 @@
 
 One COPY is filled with the batches that come in while the one before it commits: a lone batch is committed at once,
 and under load flushes grow by themselves. All of it happens on one event loop, since waking another thread costs more
-than a row does. What needs more than that goes the slow path (slow_path.py).
+than a row does. What needs more than that takes the slow path (slow_path.py).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.spool.spool import Spool
 from storage.writing.copier import Copier
+from storage.writing.database_health import DatabaseHealth
 from storage.writing.flush_report import FlushReport, ignore_report
 from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from storage.writing.row_form import RowForm
@@ -97,14 +98,9 @@ class EventWriter:
         self._polled = (*self._copiers, slow_copier)
 
     @property
-    def is_down(self) -> bool:
-        """Tell whether the database could not be used when it was last tried."""
-        return self._slow_path.is_down
-
-    @property
-    def is_dependable(self) -> bool:
-        """Tell whether the database is likely to store what it is given now."""
-        return self._slow_path.is_dependable
+    def health(self) -> DatabaseHealth:
+        """Whether the database can be used."""
+        return self._slow_path.health
 
     @property
     def pending_batches(self) -> int:
@@ -156,7 +152,7 @@ class EventWriter:
 
     def _fill(self) -> None:
         """Move what is queued into the COPY that is being filled, or to the slow path while the database is down."""
-        if self.is_down:
+        if self.health.is_down:
             self._slow_path.take(self._queue)
             self._queue.clear()
         if not self._queue:

@@ -200,12 +200,12 @@ def test_a_statement_that_is_cancelled_is_not_stored_twice(
     assert submit(writer, encoded()).result(20) == 1
 
 
-def test_a_rescued_flush_cut_off_while_it_is_committed_is_not_stored_twice(
+def test_a_second_try_cut_off_while_it_is_committed_is_not_stored_twice(
     connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
     with (
         closed_gate(connection, migrated_url) as open_gate,
-        busy_writer(writer, connection, migrated_url) as (rescued, release),
+        busy_writer(writer, connection, migrated_url) as (retried, release),
     ):
         terminate_backends(connection)
         wait_until(lambda: count_waiting(connection, "relation") == 1)
@@ -213,14 +213,14 @@ def test_a_rescued_flush_cut_off_while_it_is_committed_is_not_stored_twice(
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         assert terminate_backends(connection, "held up") == 1
         open_gate()
-    assert count_rows(connection) == rows_acknowledged(rescued)
+    assert count_rows(connection) == rows_acknowledged(retried)
     assert submit(writer, encoded()).result(20) == 1
 
 
 def test_close_beside_a_connection_that_is_lost_ends_quietly(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str
 ) -> None:
-    """The loss of the connection by which a batch is rescued is noticed while the rescuer is stopped."""
+    """The loss of the slow path's connection is noticed while the slow path is closed."""
     writer = Writer(loop, migrated_url)
     with busy_writer(writer, connection, migrated_url) as (busy, _):
         terminate_backends(connection)

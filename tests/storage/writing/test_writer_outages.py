@@ -249,7 +249,7 @@ def test_a_commit_that_stays_without_answer_fails_its_batch_and_is_not_made_late
 
 def is_down(writer: Writer) -> bool:
     """Tell whether the writer has noticed that the database is down."""
-    return writer.loop.call(lambda: writer.events.is_down)
+    return writer.loop.call(lambda: writer.events.health.is_down)
 
 
 def is_unavailable(stored: Stored) -> bool:
