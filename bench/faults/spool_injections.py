@@ -1,8 +1,9 @@
 """Faults of the spool itself: its file cannot be written, or an older server has filled it."""
 
 import shutil
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psutil
 
@@ -10,8 +11,9 @@ from bench.faults.older_server import SPOOL_VERSION_1, older_server
 from bench.faults.postgres import wait_until
 from bench.faults.stand import Stand
 from storage.keys.snapshot import FILE as KEYS_FILE
+from storage.spool.file import FILE
 
-FILLED_IN_S = 2.0
+FILLED_BATCHES = 200
 WRITABLE_BYTES = 2**16  # of any file, enough for a log; a spool is larger
 
 
@@ -21,7 +23,7 @@ def fail_spool_writes(stand: Stand, seconds: float) -> float:
     A limit of the size of files does it: beyond, write(2) fails, which SQLite takes for an I/O error.
     """
     stand.postgres.stop()
-    time.sleep(FILLED_IN_S)
+    wait_until(lambda: _count_batches(stand) >= FILLED_BATCHES, "the spool is filled")
     _limit_files(stand, WRITABLE_BYTES)
     time.sleep(seconds / 2)
     stand.postgres.start()
@@ -38,11 +40,19 @@ def upgrade_with_full_spool(stand: Stand, seconds: float) -> float:
         stand.server.start(older)
         wait_until((stand.spool_folder / KEYS_FILE).exists, "the older server has copied the keys")
         stand.postgres.stop()
+        wait_until(lambda: _count_batches(stand) >= FILLED_BATCHES, "the older server's spool is filled")
         time.sleep(seconds)
         stand.server.kill()
         stand.server.start()
         stand.postgres.start()
         return time.monotonic()
+
+
+def _count_batches(stand: Stand) -> int:
+    """Return how many batches are in the spool, whatever its version, without bringing it up to date."""
+    path = stand.spool_folder / FILE
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT batches FROM totals").fetchone()[0])
 
 
 def _limit_files(stand: Stand, size: int) -> None:

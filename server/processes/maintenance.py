@@ -12,11 +12,13 @@ import psycopg
 
 from server.processes.partition_upkeep import PartitionUpkeep
 from storage.database import connect
+from storage.database_identity import location_of, read_identity
 from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageError
 from storage.keys.api_keys import valid_keys
 from storage.keys.snapshot import KeySnapshot
 from storage.migrations import migrate
+from storage.spool.folders import require_owner
 from storage.writing.claims import forget_claims
 
 INTERVAL_S = 2.0
@@ -82,4 +84,5 @@ class Maintenance:
     def _copy_keys(self, key_snapshot: KeySnapshot) -> None:
         self._next_keys_at = time.monotonic() + KEY_INTERVAL_S
         with connect(self._url) as connection:
+            require_owner(key_snapshot.folder, read_identity(connection), location_of(self._url))
             key_snapshot.save(valid_keys(connection, MAX_KEYS))

@@ -22,6 +22,11 @@ class KeySnapshot:
         self._keys: dict[str, ApiKey] = {}
 
     @property
+    def folder(self) -> Path:
+        """The folder that the file is in."""
+        return self._path.parent
+
+    @property
     def exists(self) -> bool:
         """Tell whether keys were ever written."""
         return self._path.exists()

@@ -13,7 +13,7 @@ import psycopg
 
 from storage.database import connect_async, cut_off_after
 from storage.database_identity import location_of, read_identity_async
-from storage.errors import SpoolOwnerError, StorageUnavailableError
+from storage.errors import StorageUnavailableError
 from storage.spool.spool import Spool, SpooledBatch
 from storage.spool.version_1_doubts import end_backends
 from storage.writing.batch_copy import copy_batches
@@ -75,18 +75,7 @@ class Drainer:
 
         Raises SpoolOwnerError, SchemaError, psycopg.Error.
         """
-        database_id = await self._look_up(read_identity_async)
-        owner, location = self._spool.owner(), location_of(self._url)
-        if owner is None or owner.database_id is None:
-            if self._spool.adopt(database_id, location):
-                _logger.warning("the spool is taken to be for the database at %s, which is %s", location, database_id)
-                return
-            owner = self._spool.owner()
-        if owner is None or owner.database_id != database_id:
-            raise SpoolOwnerError(
-                f"it belongs to another database ({owner}), and {location} is database {database_id} now; "
-                "started again, the server uses a spool of this database's own"
-            )
+        self._spool.require_owner(await self._look_up(read_identity_async), location_of(self._url))
 
     async def _without_stored(self, lot: Sequence[SpooledBatch]) -> list[SpooledBatch]:
         """Return the batches that Postgres does not have, and remove the others. Raises psycopg.Error."""

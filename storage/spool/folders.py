@@ -28,6 +28,12 @@ def owner_of(folder: Path) -> Owner | None:
         return spool.owner()
 
 
+def require_owner(folder: Path, database_id: UUID, location: str) -> None:
+    """Do what Spool.require_owner does for the spool in a folder."""
+    with closing(Spool(folder, max_bytes=0)) as spool:
+        spool.require_owner(database_id, location)
+
+
 def assign_folder(data_dir: Path, database_id: UUID, location: str) -> Path:
     """Return the folder whose spool belongs to a database that was reached at `location`; from now on one does.
 

@@ -4,6 +4,7 @@ What `append` has returned for survives a crash of the process and of the machin
 file.py). Several processes append; one drains (see drain.py).
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from storage.errors import SpoolError, SpoolFullError
+from storage.errors import SpoolError, SpoolFullError, SpoolOwnerError
 from storage.spool.file import SpoolFile
 from storage.writing.claims import Claim
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.row_form import RowForm
+
+_logger = logging.getLogger(__name__)
 
 _USED = "SELECT bytes FROM totals"
 _ADD_FORM = "INSERT OR IGNORE INTO forms (definition) VALUES (?)"
@@ -217,6 +220,23 @@ class Spool:
             return None
         database_id, location, used_at = rows[0]
         return Owner(UUID(database_id) if database_id else None, location, used_at)
+
+    def require_owner(self, database_id: UUID, location: str) -> None:
+        """Raise SpoolOwnerError unless it belongs to the database that was reached at `location`.
+
+        A spool that never knew its database becomes this one's. Raises SpoolError when the file cannot be used.
+        """
+        owner = self.owner()
+        if (owner is None or owner.database_id is None) and self.adopt(database_id, location):
+            _logger.warning(
+                "the spool in %s is for the database at %s, which is %s", self.folder, location, database_id
+            )
+            return
+        if owner is None or owner.database_id != database_id:
+            raise SpoolOwnerError(
+                f"the spool in {self.folder} belongs to another database ({owner}) than {location}, which is "
+                f"{database_id} now; started again, the server uses a spool of this database's own"
+            )
 
     def adopt(self, database_id: UUID | None, location: str) -> bool:
         """Make it the spool of a database, unless it is another one's; tell whether it is this one's now.

@@ -159,7 +159,10 @@ def test_the_spool_is_seen_to_fill_and_to_empty(data_folder: Path) -> None:
         assert (samples.get("spool_batches"), samples.get("spool_rows")) == (3, 15)
         assert samples.get("spool_bytes") > 0
         assert 0 < samples.get("spool_oldest_age_seconds") < 60
+        assert 0 < samples.get("spool_stalled_seconds") < 60
         assert samples.get("spool_refused_batches") == 0
+        assert samples.get("spool_drain_failures_total", cause="spool") == 0
+        wait_until(lambda: scrape(server).get("spool_drain_failures_total", cause="database") > 0, "the drain fails")
         assert samples.get("flush_failures_total") >= 1
         assert samples.get("rows_accepted_total", protocol="http") == 16
         database.start()

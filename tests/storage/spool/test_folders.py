@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from storage.errors import SpoolOwnerError
 from storage.spool.file import FILE
-from storage.spool.folders import assign_folder, find_folder, find_spool_folders, owner_of
+from storage.spool.folders import assign_folder, find_folder, find_spool_folders, owner_of, require_owner
 from storage.spool.spool import Spool
 from tests.storage.spool.version_1 import lay_down
 
@@ -56,6 +57,13 @@ def test_a_spool_of_an_earlier_version_waits_for_the_database_at_the_location_it
     assert assign_folder(tmp_path, OTHER, "other:5432/a") != tmp_path
     assert assign_folder(tmp_path, ONE, "one:5432/a") == tmp_path
     assert find_folder(tmp_path, "one:5432/a") == tmp_path
+
+
+def test_a_spool_is_for_no_other_database(tmp_path: Path) -> None:
+    assign_folder(tmp_path, ONE, "one:5432/a")
+    require_owner(tmp_path, ONE, "one:5432/a")
+    with pytest.raises(SpoolOwnerError, match="belongs to another database"):
+        require_owner(tmp_path, OTHER, "one:5432/a")
 
 
 def test_a_spool_that_cannot_be_read_does_not_keep_servers_from_the_others(tmp_path: Path) -> None:
