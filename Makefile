@@ -8,7 +8,7 @@ ARGS ?= # for what a target runs: make run ARGS="--http-port 8081"
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test fuzz bench bench-fairness bench-schema faults soak lint types proto lock clean
+.PHONY: help run test fuzz bench bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ bench: .venv/development.stamp ## measure the path from socket to table, within 
 
 bench-fairness: .venv/development.stamp ## measure what a key that floods the server costs another, within a minute
 	@$(BIN)/python -m bench.fairness
+
+bench-strangers: .venv/development.stamp ## measure what requests that are refused or never end cost, within four minutes
+	@$(BIN)/python -m bench.strangers $(ARGS)
 
 bench-schema: .venv/development.stamp ## measure alternatives to the schema of http_requests, within five minutes
 	@$(BIN)/python -m bench.schema $(ARGS)

@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 
 from http_bridge import responses
 from http_bridge.http1.greenlets import wait
+from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.server import HttpServer
 from seestack.ingest.v1 import ingest_pb2
 from server.grpc.handlers import SERVICE_NAME
@@ -38,7 +39,7 @@ async def run_worker(worker: Worker) -> None:
     """Serve until SIGTERM."""
     stop_requested = worker.stop_requested()
     if worker.listen_fd is not None:
-        http_server = HttpServer(create_app(), responses.refusal)
+        http_server = HttpServer(create_app(), responses.refusal, LoadShedder(2**20, 2**40))
         await http_server.start(socket.socket(fileno=worker.listen_fd))
         worker.report_ready()
         await stop_requested.wait()

@@ -6,6 +6,7 @@ import socket
 import uvloop
 
 from http_bridge.app import create_app, create_refusal
+from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.server import HttpServer
 from server.processes.tls import open_tls, use_newest
 from server.processes.worker import Worker
@@ -18,7 +19,8 @@ async def run_worker(worker: Worker) -> None:
     tls = open_tls(worker.settings)
     service = worker.create_service("http")
     await service.start()
-    server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter))
+    shedder = LoadShedder(worker.settings.max_connections, worker.settings.max_held_bytes)
+    server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter), shedder)
     context = use_newest(tls, service.reporter.report_failed_handshake) if tls is not None else None
     await server.start(socket.socket(fileno=worker.listen_fd), context)
     follower = asyncio.create_task(tls.follow(worker.reload_requested(), "HTTP")) if tls is not None else None

@@ -47,9 +47,10 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
     # Slashes are part of a path here: no redirects, which are no envelope either.
     app.url_map.merge_slashes = False
     cors = Cors(settings.cors_origins)
-    _add_ingest(app, service, cors)
+    most_discarded = settings.max_body_bytes * _DISCARD_FACTOR
+    _add_ingest(app, service, cors, most_discarded)
     _add_pages(app, service, settings)
-    _add_errors(app, service, settings.max_body_bytes * _DISCARD_FACTOR)
+    _add_errors(app, service, most_discarded)
 
     @app.before_request
     def begin() -> None:
@@ -80,10 +81,11 @@ def create_refusal(reporter: RequestReporter) -> Callable[[IngestError], bytes]:
     return refuse
 
 
-def _add_ingest(app: Flask, service: IngestService, cors: Cors) -> None:
+def _add_ingest(app: Flask, service: IngestService, cors: Cors, most_discarded: int) -> None:
     @app.post(INGEST_PATH, provide_automatic_options=False)
     def ingest() -> Response:
-        return responses.accepted(wait(service.ingest(g.request)))
+        outcome = wait(service.ingest(g.request))
+        return _refuse(outcome, most_discarded) if isinstance(outcome, IngestError) else responses.accepted(outcome)
 
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:
@@ -118,17 +120,21 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 
 def _add_errors(app: Flask, service: IngestService, most_discarded: int) -> None:
     @app.errorhandler(IngestError)
-    def answer(error: IngestError) -> Response:
-        """Tell a client what the service has refused."""
-        refused: HttpRequest = g.request
-        if not refused.body.awaits_continue:
-            wait(refused.body.discard(most_discarded))
-        return responses.failure(error, refused.record.request_id)
+    def tell(error: IngestError) -> Response:
+        """Answer a probe, which asks every second what the log says once."""
+        return _refuse(error, most_discarded)
 
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
-        """Refuse what did not get to the service."""
-        return answer(wait(service.refuse(g.request.record, _as_ingest_error(error))))
+        """Answer what did not get to the service."""
+        return _refuse(wait(service.refuse(g.request.record, _as_ingest_error(error))), most_discarded)
+
+
+def _refuse(error: IngestError, most_discarded: int) -> Response:
+    refused: HttpRequest = g.request
+    if not refused.body.awaits_continue:
+        wait(refused.body.discard(most_discarded))
+    return responses.failure(error, refused.record.request_id)
 
 
 def _as_ingest_error(error: Exception) -> Exception:

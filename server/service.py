@@ -73,10 +73,11 @@ class IngestService:
         """Begin to connect to the database, which need not be up."""
         await self._pool.open()
 
-    async def ingest(self, request: IngestRequest) -> int:
-        """Take a request all the way and report it; return the number of its rows, which are durable then.
+    async def ingest(self, request: IngestRequest) -> int | IngestError:
+        """Take a request all the way and report it.
 
-        Being cancelled withdraws the request. Raises IngestError as `refuse` returns it.
+        Return the number of its rows, which are durable then, or why it is refused, when it is time to say so.
+        Being cancelled withdraws the request.
         """
         try:
             submission = await self._submit(request)
@@ -85,22 +86,20 @@ class IngestService:
             self.reporter.report_abandoned(request.record)
             raise
         except Exception as error:
-            raise await self.refuse(request.record, error) from None
+            return await self.refuse(request.record, error)
         self.reporter.report_accepted(request.record, rows)
         return rows
 
-    async def admit(self, request: IngestRequest) -> None:
-        """Check the key of a request that may come later, as the batches of a stream do.
-
-        Raises IngestError as `refuse` returns it.
-        """
+    async def admit(self, request: IngestRequest) -> IngestError | None:
+        """Check the key of a request that may come later, as the batches of a stream do; return why it is refused."""
         try:
             await self._authenticate(request)
         except Exception as error:
-            raise await self.refuse(request.record, error) from None
+            return await self.refuse(request.record, error)
+        return None
 
     async def refuse(self, record: RequestRecord, error: Exception) -> IngestError:
-        """Return what a request is to be answered that ended with `error`, when it is time to; it is reported."""
+        """Report a request that ended with `error`, and return what it is to be told, when it is time to."""
         refusal = explain(error)
         try:
             if isinstance(refusal, RateLimitedError):
@@ -110,6 +109,8 @@ class IngestService:
                 self.reporter.report_abandoned(record)
             else:
                 self.reporter.report_refused(record, refusal)
+        # Frames hold bodies, and would live until the next look for garbage.
+        refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
         return refusal
 
     async def check_ready(self) -> SpoolStatus | None:

@@ -77,6 +77,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         2**20, ge=1024, le=64 * 2**20, description="largest request body or gRPC message, unpacked, in bytes"
     )
+    max_connections: int = Field(
+        2000, ge=1, le=1_000_000, description="connections that a worker holds open, of either protocol"
+    )
+    max_held_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="bytes of bodies and messages on their way in, and of answers not taken yet, that a worker holds",
+    )
+    grpc_max_calls: int = Field(1000, ge=1, description="calls that a gRPC worker has under way; a stream is one")
+    grpc_max_streams: int = Field(100, ge=1, le=2**31 - 1, description="calls under way on one gRPC connection")
     cors_origins: str = Field("*", description="origins whose browsers may send: `*`, or a list separated by commas")
     grace_seconds: float = Field(
         10.0, ge=0, le=600, description="time in which work in flight is finished after SIGTERM or Ctrl-C"

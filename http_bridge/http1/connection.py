@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 
 from http_bridge.http1.environ import Environ, connection_environ
 from http_bridge.http1.greenlets import run_synchronous
+from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.request_parser import Request, RequestParser
 from http_bridge.http1.response_encoding import encode_response
-from server.errors import IngestError
+from server.errors import IngestError, ServiceUnavailableError
 
 Application: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -34,16 +35,19 @@ class HttpConnection(asyncio.Protocol):
         application: Application,
         refuse: Callable[[IngestError], bytes],
         connections: "set[HttpConnection]",
+        shedder: LoadShedder,
     ) -> None:
         """`refuse` makes the answer to what is no HTTP; `connections` is to hold this one while it is open."""
         self._loop = asyncio.get_running_loop()
         self._application = application
         self._refuse = refuse
         self._connections = connections
+        self._shedder = shedder
         self._requests: deque[Request] = deque()  # waiting for their turn
         self._active: Request | None = None  # being answered
         self._is_stopping = False
         self._is_paused = False
+        self._unsent_bytes = 0  # while the client does not read
         self._waiting_since = self._loop.time()  # when the connection fell idle, or its client stopped to read
         self._arrival: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -53,13 +57,17 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._parser = RequestParser(connection_environ(transport), self._requests.append, self._want_body)
+        environ = connection_environ(transport)
+        self._parser = RequestParser(environ, self._requests.append, self._want_body, self._shedder)
         self._connections.add(self)
+        if not self._shedder.admit(self):
+            self._parser.end(ServiceUnavailableError())
         self._task = self._loop.create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._parser.feed(data)
+        self._shedder.note_progress(self)
         self._pause_or_resume()
         if self._active is None:
             self._wake()
@@ -74,7 +82,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._connections.discard(self)
-        self._requests.clear()
+        self._shedder.forget(self)
+        while self._requests:
+            self._requests.popleft().body.close()
         self._end()
         self.resume_writing()
 
@@ -82,12 +92,17 @@ class HttpConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._waiting_since = self._loop.time()
         self._writable = self._loop.create_future()
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._shedder.held_bytes += self._unsent_bytes
+        self._shedder.note_progress(self)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+        self._shedder.held_bytes -= self._unsent_bytes
+        self._unsent_bytes = 0
 
     # Called by the server.
 
@@ -102,6 +117,27 @@ class HttpConnection(asyncio.Protocol):
             is_overdue = self._active is None and not self._requests and waited_s > IDLE_TIMEOUT_S
         if is_overdue:
             self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """See Sheddable."""
+        return not self._requests and (self._active is None or self._active is self._parser.incoming)
+
+    @property
+    def held_bytes(self) -> int:
+        """See Sheddable."""
+        return self._unsent_bytes + sum(request.body.size for request in self._unanswered())
+
+    def shed(self) -> None:
+        """See Sheddable."""
+        if self._writable is not None:
+            self._transport.abort()
+            return
+        refusal = ServiceUnavailableError()
+        for request in self._unanswered():
+            request.body.end(refusal)
+        self._parser.end(None if self._parser.is_between_requests else refusal)
+        self._wake()
 
     def stop(self) -> None:
         """Finish what has begun to come in, then close."""
@@ -159,9 +195,13 @@ class HttpConnection(asyncio.Protocol):
         status, headers = started
         # What is left of a body cannot be told from the next request.
         is_last = request.is_last or self._is_stopping or not request.body.is_complete
+        request.body.close()
         method, protocol = request.environ["REQUEST_METHOD"], request.environ["SERVER_PROTOCOL"]
         self._write(encode_response(status, headers, body, is_last=is_last, method=method, protocol=protocol))
         return is_last
+
+    def _unanswered(self) -> list[Request]:
+        return [*self._requests] if self._active is None else [self._active, *self._requests]
 
     def _want_body(self) -> None:
         """Go on reading; the client may wait for being asked to send (RFC 9110, 10.1.1)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httptools
 
 from http_bridge.http1.environ import Environ, request_environ
+from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.request_body import RequestBody
 from server.errors import BodyCutOffError, IngestError, MalformedRequestError, MethodNotAllowedError
 
@@ -38,12 +39,17 @@ class RequestParser:
     """Makes requests of what a connection brings, until it ends or brings something that is none."""
 
     def __init__(
-        self, shared_environ: Environ, on_request: Callable[[Request], None], on_read: Callable[[], None]
+        self,
+        shared_environ: Environ,
+        on_request: Callable[[Request], None],
+        on_read: Callable[[], None],
+        shedder: LoadShedder,
     ) -> None:
         """`on_request` gets each request once its head is there; `on_read` is called when more of a body is wanted."""
         self._shared_environ = shared_environ
         self._on_request = on_request
         self._on_read = on_read
+        self._shedder = shedder
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._is_in_head = False
@@ -192,7 +198,7 @@ class RequestParser:
         if hosts > 1 or (hosts == 0 and version != "1.0"):
             raise MalformedRequestError("Request must have one Host header")  # RFC 9112, 3.2
         environ = request_environ(self._shared_environ, self._parser.get_method(), self._url, version, self._headers)
-        body = environ["wsgi.input"] = RequestBody(self._on_read)
+        body = environ["wsgi.input"] = RequestBody(self._on_read, self._shedder)
         # RFC 9110, 10.1.1, and RFC 9112, 6.1: neither means anything, or is safe, in HTTP/1.0.
         body.awaits_continue = version != "1.0" and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
         is_chunked_1_0 = version == "1.0" and "HTTP_TRANSFER_ENCODING" in environ

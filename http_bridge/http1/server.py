@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 
 from http_bridge.http1.connection import Application, HttpConnection
+from http_bridge.http1.load_shedding import LoadShedder
 from server.errors import IngestError
 
 BACKLOG = 1024
@@ -19,10 +20,11 @@ TLS_CLOSE_TIMEOUT_S = 1.0
 class HttpServer:
     """Accepts connections and looks after them, on the running event loop."""
 
-    def __init__(self, application: Application, refuse: Callable[[IngestError], bytes]) -> None:
-        """`refuse` makes the answer to what is no HTTP."""
+    def __init__(self, application: Application, refuse: Callable[[IngestError], bytes], shedder: LoadShedder) -> None:
+        """`refuse` makes the answer to what is no HTTP; `shedder` bounds what connections hold."""
         self._application = application
         self._refuse = refuse
+        self._shedder = shedder
         self._connections: set[HttpConnection] = set()
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
@@ -53,7 +55,7 @@ class HttpServer:
         self._checker.cancel()
 
     def _connect(self) -> HttpConnection:
-        return HttpConnection(self._application, self._refuse, self._connections)
+        return HttpConnection(self._application, self._refuse, self._connections, self._shedder)
 
     async def _drop_overdue(self) -> None:
         while True:

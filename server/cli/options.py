@@ -33,6 +33,7 @@ _METAVARS: dict[str, str] = {
     "metrics_port": "PORT",
     "contract": "|".join(Contract),
     "max_body_bytes": "BYTES",
+    "max_held_bytes": "BYTES",
     "cors_origins": "ORIGINS",
     "grace_seconds": "SECONDS",
     "log_level": "|".join(LogLevel),

@@ -7,7 +7,8 @@ the same on the wire.
 
 import asyncio
 import itertools
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 
@@ -16,6 +17,7 @@ from server.contract.batch import RawBatch
 from server.contract.idempotency import IDEMPOTENCY_HEADER
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import IngestError, MalformedRequestError, ServiceUnavailableError
+from server.grpc.message_reads import MessageReads
 from server.grpc.messages import batch_error_of, decode_batch, status_of
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
@@ -30,6 +32,7 @@ _UNARY = "IngestHttpRequests"
 _STREAM = "StreamHttpRequests"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_Response = TypeVar("_Response")
 # The outcomes to be of a stream's batches, in their order; None comes after the last.
 _Outcomes: TypeAlias = "asyncio.Queue[asyncio.Task[int | IngestError] | None]"
 
@@ -94,13 +97,14 @@ class _Batch(IngestRequest):
 class _UnaryBatch(_Batch):
     """The batch of a unary call, which may still be coming."""
 
-    def __init__(self, call: _Call) -> None:
+    def __init__(self, call: _Call, reads: MessageReads) -> None:
         super().__init__(call)
+        self._reads = reads
         self.idempotency_key = call.header(IDEMPOTENCY_HEADER)
 
     async def read(self, limit: int) -> bytes:
         """See IngestRequest."""
-        message = await self._call.read()
+        message = await self._reads.read(self._call.read)
         if message is None:
             raise MalformedRequestError("The call has no message")
         return message
@@ -112,8 +116,12 @@ class GrpcIngestService:
     # Batches of one stream that may be under way at once; reading stops there until the oldest is answered.
     MAX_AHEAD = 32
 
-    def __init__(self, service: IngestService) -> None:
+    def __init__(self, service: IngestService, max_calls: int, reads: MessageReads) -> None:
+        """Beyond `max_calls` under way, further ones are told to try again later; `reads` is for unary messages."""
         self._service = service
+        self._max_calls = max_calls
+        self._calls = 0
+        self._reads = reads
         self._readers: set[asyncio.Task[IngestError | None]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -122,11 +130,11 @@ class GrpcIngestService:
             SERVICE_NAME,
             {
                 _UNARY: grpc.stream_unary_rpc_method_handler(
-                    self._ingest,
+                    self._serve(self._ingest, Protocol.GRPC, _UNARY),
                     response_serializer=ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
                 ),
                 _STREAM: grpc.stream_stream_rpc_method_handler(
-                    self._stream,
+                    self._serve(self._stream, Protocol.GRPC_STREAM, _STREAM),
                     response_serializer=ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
                 ),
             },
@@ -137,20 +145,36 @@ class GrpcIngestService:
         for reader in self._readers:
             reader.cancel()
 
-    async def _ingest(self, _: object, context: "Context") -> ingest_pb2.IngestHttpRequestsResponse:
-        call = _Call(context, Protocol.GRPC, _UNARY)
-        batch = _UnaryBatch(call)
-        if call.is_overdue:
-            self._service.reporter.report_abandoned(batch.record)
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
-        try:
-            accepted = await self._service.ingest(batch)
-        except IngestError as error:
-            await call.refuse(error)
-        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=accepted)
+    def _serve(
+        self, handle: "Callable[[_Call], Awaitable[_Response | IngestError]]", protocol: Protocol, rpc: str
+    ) -> "Callable[[object, Context], Awaitable[_Response]]":
+        """Return a handler for grpc.aio."""
 
-    async def _stream(self, _: object, context: "Context") -> None:
-        call = _Call(context, Protocol.GRPC_STREAM, _STREAM)
+        async def serve(_: object, context: "Context") -> "_Response":
+            call = _Call(context, protocol, rpc)
+            if call.is_overdue:
+                self._service.reporter.report_abandoned(_Batch(call).record)
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
+            if self._calls >= self._max_calls:
+                await call.refuse(await self._service.refuse(_Batch(call).record, ServiceUnavailableError()))
+            self._calls += 1
+            try:
+                outcome = await handle(call)
+                if isinstance(outcome, IngestError):
+                    await call.refuse(outcome)
+                return outcome
+            finally:
+                self._calls -= 1
+
+        return serve
+
+    async def _ingest(self, call: _Call) -> ingest_pb2.IngestHttpRequestsResponse | IngestError:
+        outcome = await self._service.ingest(_UnaryBatch(call, self._reads))
+        if isinstance(outcome, IngestError):
+            return outcome
+        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=outcome)
+
+    async def _stream(self, call: _Call) -> IngestError | None:
         outcomes: _Outcomes = asyncio.Queue()
         room = asyncio.Semaphore(self.MAX_AHEAD)
         reader = asyncio.create_task(self._read(call, outcomes, room))
@@ -162,13 +186,12 @@ class GrpcIngestService:
                 ingesting = await outcomes.get()
                 if ingesting is None:
                     break
-                await context.write(_respond(sequence, await ingesting, call.request_id))
+                await call.context.write(_respond(sequence, await ingesting, call.request_id))
                 room.release()
-            if reader.cancelled():
-                self._service.reporter.report_stopped(_Batch(call).record)
-                await call.refuse(ServiceUnavailableError())
-            if (refusal := reader.result()) is not None:
-                await call.refuse(refusal)
+            if not reader.cancelled():
+                return reader.result()
+            self._service.reporter.report_stopped(_Batch(call).record)
+            return ServiceUnavailableError()
         finally:
             reader.cancel()
             while not outcomes.empty():
@@ -177,22 +200,16 @@ class GrpcIngestService:
 
     async def _read(self, call: _Call, outcomes: "_Outcomes", room: asyncio.Semaphore) -> IngestError | None:
         """Begin each batch of a stream as it comes, and return why there are no more, unless its client ended it."""
-        try:
-            await self._service.admit(_Batch(call))
-            while (message := await call.read()) is not None and not call.is_overdue:
-                batch = _Batch(call, message)
-                await room.acquire()
-                await self._service.admit(batch)  # before the next one is read, so that they keep their order
-                outcomes.put_nowait(asyncio.create_task(self._take(batch)))
-        except IngestError as error:
-            return error
+        if (refusal := await self._service.admit(_Batch(call))) is not None:
+            return refusal
+        while (message := await call.read()) is not None and not call.is_overdue:
+            batch = _Batch(call, message)
+            await room.acquire()
+            # Before the next one is read, so that they keep their order.
+            if (refusal := await self._service.admit(batch)) is not None:
+                return refusal
+            outcomes.put_nowait(asyncio.create_task(self._service.ingest(batch)))
         return None
-
-    async def _take(self, batch: _Batch) -> int | IngestError:
-        try:
-            return await self._service.ingest(batch)
-        except IngestError as error:
-            return error
 
 
 def _respond(sequence: int, outcome: int | IngestError, request_id: str) -> ingest_pb2.StreamHttpRequestsResponse:

@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.errors import ServiceUnavailableError
 from server.grpc.handlers import SERVICE_NAME, GrpcIngestService
+from server.grpc.message_reads import MessageReads
 from server.grpc.reflection import enable_reflection
 from server.grpc.server import GrpcServer
 from server.processes.listeners import join_host_port
@@ -35,6 +36,8 @@ _OPTIONS: dict[str, int] = {
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.http2.max_pings_without_data": 0,
+    # A stream brings no more than this of a message before it is read.
+    "grpc.http2.bdp_probe": 0,
 }
 # Messages up to this many times the limit are read whole, so that they can be refused with an explanation.
 _READ_LIMIT_FACTOR = 4
@@ -45,7 +48,8 @@ async def run_worker(worker: Worker) -> None:
     settings = worker.settings
     service = worker.create_service("grpc")
     await service.start()
-    handlers = GrpcIngestService(service)
+    reads = MessageReads(max(1, settings.max_held_bytes // (settings.max_body_bytes * _READ_LIMIT_FACTOR)))
+    handlers = GrpcIngestService(service, settings.grpc_max_calls, reads)
     tls = open_tls(settings)
     health_servicer = _HealthServicer()
 
@@ -108,6 +112,8 @@ def create_server(settings: Settings, tls: TlsFiles | None = None) -> grpc.aio.S
     options = (
         *_OPTIONS.items(),
         ("grpc.max_receive_message_length", settings.max_body_bytes * _READ_LIMIT_FACTOR),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", settings.grpc_max_streams),
         ("grpc.max_connection_age_ms", int(MAX_CONNECTION_AGE_S * 1000)),
     )
     server = grpc.aio.server(options=options)

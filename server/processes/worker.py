@@ -14,6 +14,7 @@ from typing import Self
 from server.access.token_buckets import Buckets
 from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
+from server.processes.free_memory import give_back_regularly
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
@@ -49,6 +50,7 @@ class Worker:
         metrics = WorkerMetrics(map_cells(cells_fd))
         worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, listen_fd[0] if listen_fd else None)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
+        threading.Thread(target=give_back_regularly, name="free memory", daemon=True).start()
         return worker
 
     def create_service(self, name: str) -> IngestService:

@@ -16,6 +16,7 @@ import uvloop
 from http_bridge import responses
 from http_bridge.http1 import greenlets
 from http_bridge.http1.connection import Application
+from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.server import HttpServer
 
 Result = TypeVar("Result")
@@ -76,7 +77,12 @@ class InProcess:
 
 @contextmanager
 def serve(
-    application: Application, *, send_buffer: int | None = None, tls: ssl.SSLContext | None = None
+    application: Application,
+    *,
+    send_buffer: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    max_connections: int = 2**20,
+    max_held_bytes: int = 2**40,
 ) -> Iterator[InProcess]:
     """Serve an application on a free port; at the end no exception must have gone astray.
 
@@ -88,7 +94,9 @@ def serve(
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         port = listener.getsockname()[1]
-        server = thread.call(lambda: HttpServer(application, responses.refusal))
+        server = thread.call(
+            lambda: HttpServer(application, responses.refusal, LoadShedder(max_connections, max_held_bytes))
+        )
         thread.run(server.start(listener, tls))
         running = InProcess(port, server, thread)
         try:
