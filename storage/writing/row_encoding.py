@@ -43,6 +43,7 @@ _UUID_VARIANT = 0b10 << 62
 # microseconds since 1970-01-01 UTC.
 Values: TypeAlias = Mapping[str, Sequence[Any]]
 _Encode = Callable[[Values], Iterable[Iterable[bytes]]]
+_EncodeNumbers = Callable[[Values], tuple[Iterable[int], Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,12 @@ class RowFormat:
 
     def __init__(self, table: str, columns: Sequence[Column]) -> None:
         """`columns` begin with `timestamp`; all of fixed width are sent before the others, in the order given."""
-        self._fixed = [column for column in columns if column.type in _FIXED_WIDTHS]
+        fixed = [column for column in columns if column.type in _FIXED_WIDTHS]
         texts = [column for column in columns if column.type not in _FIXED_WIDTHS]
-        self.columns = (*self._fixed, *texts)
+        self.columns = (*fixed, *texts)
         self.form = RowForm(table, (*_SERVER_COLUMNS, *((column.name, column.type) for column in self.columns)))
-        self._numbers = struct.Struct(_ID + "".join(f"i{_FIXED_WIDTHS[column.type]}" for column in self._fixed))
+        self._numbers = struct.Struct(_ID + "".join(f"i{_FIXED_WIDTHS[column.type]}" for column in fixed))
+        self._numbers_of = list(map(_number_encoder, fixed))
         self._texts = list(_text_encoders(texts))
 
     def count(self, values: Values) -> int:
@@ -97,7 +99,7 @@ class RowFormat:
             len(self.form.columns), 8, received_us - _POSTGRES_EPOCH_US, 16, project_id.bytes, 16
         )  # fmt: skip
         ids = _uuid7_halves(received_us // 1000, count)
-        numbers = map(self._numbers.pack, *ids, *chain.from_iterable(_numbers_of(self._fixed, values)))
+        numbers = map(self._numbers.pack, *ids, *chain.from_iterable(encode(values) for encode in self._numbers_of))
         texts = chain.from_iterable(encode(values) for encode in self._texts)
         rows = zip(repeat(row_start), numbers, *texts, strict=False)  # `repeat` has no end
         return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
@@ -108,13 +110,12 @@ def copy_data(rows: Iterable[bytes]) -> bytes:
     return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
 
 
-def _numbers_of(columns: Iterable[Column], values: Values) -> Iterable[tuple[Iterable[int], Sequence[int]]]:
-    """Return the lengths and the values of columns of fixed width."""
-    for column in columns:
-        numbers: Sequence[int] = values[column.name]
-        if column.type == "timestamptz":
-            numbers = [microseconds - _POSTGRES_EPOCH_US for microseconds in numbers]
-        yield repeat(struct.calcsize(f">{_FIXED_WIDTHS[column.type]}")), numbers
+def _number_encoder(column: Column) -> _EncodeNumbers:
+    """Return what gives the lengths and the values of a column of fixed width."""
+    name, lengths = column.name, repeat(struct.calcsize(f">{_FIXED_WIDTHS[column.type]}"))
+    if column.type == "timestamptz":
+        return lambda values: (lengths, [microseconds - _POSTGRES_EPOCH_US for microseconds in values[name]])
+    return lambda values: (lengths, values[name])
 
 
 def _text_encoders(columns: Iterable[Column]) -> Iterator[_Encode]:
@@ -132,7 +133,7 @@ def _repeating_encoder(names: Sequence[str]) -> _Encode:
 
 
 def _nullable_encoder(name: str) -> _Encode:
-    return lambda values: [[_text(value) for value in values[name]]]
+    return lambda values: [[_NULL if value is None else _text(value) for value in values[name]]]
 
 
 def _encoder(name: str) -> _Encode:
