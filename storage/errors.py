@@ -45,6 +45,14 @@ class EmbeddedServerError(StorageError):
     """The embedded Postgres could not be set up or started."""
 
 
+class NoDatabaseError(EmbeddedServerError):
+    """The data folder has no database yet, and the caller must not make one."""
+
+
+class BackupError(StorageError):
+    """A backup could not be written, read or restored."""
+
+
 class NotFoundError(StorageError):
     """There is no row of that name or id."""
 

@@ -2,6 +2,7 @@
 
 import click
 
+from server.cli.backup import backup, restore
 from server.cli.check import check
 from server.cli.keys import keys
 from server.cli.migrate import migrate
@@ -22,10 +23,11 @@ def main() -> None:
       seestack-ingest serve     run the server; its banner shows how to send a batch
       seestack-ingest sample    send it made-up telemetry
       seestack-ingest psql      look at the rows
+      seestack-ingest backup    save the database; `restore` puts it back
 
     Every setting is an environment variable, SEESTACK_..., and a flag of `serve`.
     """
 
 
-for command in (serve, check, migrate, projects, keys, spool, sample, psql):
+for command in (serve, check, migrate, projects, keys, spool, sample, psql, backup, restore):
     main.add_command(command)

@@ -9,6 +9,7 @@ import click
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.processes.credentials import credentials_path, replace_credentials
 from server.processes.database_setup import connect_current
 from server.settings import Settings
 from storage.keys.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
@@ -108,10 +109,13 @@ def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
     """Make KEY invalid for good."""
     with connect_current(settings) as connection:
         revoked = revoke_key(connection, find_key(connection, key))
+        is_first = replace_credentials(connection, settings.data_dir, revoked, None)
     if as_json:
         print_json(_as_dict(revoked))
     else:
         click.echo(f"revoked key {revoked.prefix}... ({revoked.name}); {_REVOKED_WITHIN}")
+        if is_first:
+            click.echo(f"removed {credentials_path(settings.data_dir)}, which held it")
 
 
 @keys.command()
@@ -153,8 +157,12 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
     """Create a successor of KEY, with the same limits and origins, and let KEY expire."""
     with connect_current(settings) as connection:
-        new_key, raw_key = rotate_key(connection, find_key(connection, key), timedelta(hours=overlap_hours))
-    _show_raw_key(new_key, raw_key, as_json=as_json)
+        old = find_key(connection, key)
+        new = rotate_key(connection, old, timedelta(hours=overlap_hours))
+        _show_raw_key(*new, as_json=as_json)
+        is_first = replace_credentials(connection, settings.data_dir, old, new)
+    if is_first and not as_json:
+        click.echo(f"It is in {credentials_path(settings.data_dir)}, too.")
 
 
 def _show_raw_key(key: ApiKey, raw_key: str, *, as_json: bool) -> None:

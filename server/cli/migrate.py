@@ -13,6 +13,6 @@ from storage.database import connect
 @explains_errors
 def migrate(settings: Settings) -> None:
     """Bring the database's schema up to date, as `serve` does when it starts."""
-    with open_database(settings) as (url, _), connect(url) as connection:
+    with open_database(settings, may_create=True) as (url, _), connect(url) as connection:
         done = prepare_schema(connection)
     click.echo("\n".join(f"applied {name}" for name in done) or "nothing to do: the schema is up to date")

@@ -11,7 +11,7 @@ import click
 from server.cli.options import explains_errors, with_settings
 from server.observability.log import configure_logging
 from server.observability.metrics_endpoint import METRICS_PATH
-from server.processes.credentials import credentials_path, read_credentials
+from server.processes.credentials import credentials_path, is_valid_key, read_credentials
 from server.processes.listeners import join_host_port
 from server.processes.main_process import run_server
 from server.settings import Settings
@@ -42,8 +42,14 @@ _NO_CREDENTIALS = """\
 
 A client needs a project and a key:
 
-  seestack-ingest projects create NAME
-  seestack-ingest keys create --project NAME
+  {create_project}
+  {create_key}
+"""
+_INVALID_CREDENTIALS = """\
+
+The key in {file} is no longer valid. Remove the file, and make another key:
+
+  {create_key}
 """
 
 
@@ -74,8 +80,14 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
     metrics_host = _WILDCARDS.get(settings.metrics_host, settings.metrics_host)
     file = credentials_path(settings.data_dir)
     credentials = read_credentials(settings.data_dir) if is_embedded else None
+    if credentials is None:
+        next_steps = _NO_CREDENTIALS
+    elif settings.database_url is None or is_valid_key(settings.database_url.get_secret_value(), credentials[1]):
+        next_steps = _CREDENTIALS
+    else:
+        next_steps = _INVALID_CREDENTIALS
     scheme, curl_flags, grpcurl_flags = _tls_words(settings)
-    return (_BANNER + (_CREDENTIALS if credentials else _NO_CREDENTIALS)).format(
+    return (_BANNER + next_steps).format(
         http_url=f"{scheme}://{join_host_port(http_host, settings.http_port)}",
         grpc_target=join_host_port(grpc_host, settings.grpc_port),
         curl_flags=curl_flags,
@@ -86,6 +98,8 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
         project_id=credentials[0] if credentials else "",
         batch=_example_batch(credentials[0]) if credentials else "",
         psql=_own_command(settings, "psql"),
+        create_project=_own_command(settings, "projects", "create", "NAME"),
+        create_key=_own_command(settings, "keys", "create", "--project", "NAME"),
     )
 
 
@@ -107,11 +121,11 @@ def _example_batch(project_id: str) -> str:
     )
 
 
-def _own_command(settings: Settings, subcommand: str) -> str:
+def _own_command(settings: Settings, *subcommand: str) -> str:
     """Return a line that runs another command of this program on the same data, ready to paste."""
     program = Path(sys.argv[0])
     is_on_path = shutil.which(program.name) == str(program)
-    words = [program.name if is_on_path else str(program), subcommand]
+    words = [program.name if is_on_path else str(program), *subcommand]
     if settings.data_dir != Settings().data_dir:
         words += ["--data-dir", str(settings.data_dir)]
     return shlex.join(words)

@@ -8,7 +8,7 @@ from server.processes.connection_count import connections_needed
 from server.processes.database_setup import open_database, require_grants
 from server.settings import Settings
 from storage.database import connect, connections_allowed, is_pooled, require_writable
-from storage.errors import SchemaError, StorageUnavailableError
+from storage.errors import NoDatabaseError, SchemaError, StorageUnavailableError
 from storage.migrations import has_history, missing_migrations, rehearse
 from storage.partitions import days_due
 from storage.privileges import owns_schema
@@ -16,13 +16,18 @@ from storage.privileges import owns_schema
 
 def check_database(settings: Settings) -> str:
     """Return what was found, in one line. Raises StorageError saying why `serve` could not store with it."""
-    with open_database(settings) as (url, embedded), connect(url) as connection:
-        version = connection.info.parameter_status("server_version")
-        require_writable(connection)
-        kind = "embedded" if embedded is not None else "given"
-        return "; ".join(
-            [f"{kind}, Postgres {version}", *_check_schema(connection), _check_connections(connection, settings)]
-        )
+    try:
+        with open_database(settings) as (url, embedded), connect(url) as connection:
+            kind = "embedded" if embedded is not None else "given"
+            return f"{kind}, {_check_connected(connection, settings)}"
+    except NoDatabaseError:
+        return f"embedded, none yet in {settings.data_dir}: `serve` will make one"
+
+
+def _check_connected(connection: psycopg.Connection, settings: Settings) -> str:
+    version = connection.info.parameter_status("server_version")
+    require_writable(connection)
+    return "; ".join([f"Postgres {version}", *_check_schema(connection), _check_connections(connection, settings)])
 
 
 def _check_schema(connection: psycopg.Connection) -> list[str]:

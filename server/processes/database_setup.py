@@ -16,15 +16,16 @@ from storage.privileges import missing_grants
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
+def open_database(settings: Settings, *, may_create: bool = False) -> Iterator[tuple[str, EmbeddedServer | None]]:
     """Yield the URL of the database to use, and the embedded server when that is it.
 
-    Raises EmbeddedServerError when it cannot be started.
+    Raises EmbeddedServerError when it cannot be started, and NoDatabaseError when the data folder has none and this may
+    not create one.
     """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value(), None
     else:
-        with EmbeddedServer(settings.data_dir) as embedded:
+        with EmbeddedServer(settings.data_dir, may_create=may_create) as embedded:
             yield embedded.url, embedded
 
 

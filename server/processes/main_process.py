@@ -28,6 +28,7 @@ from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageUnavailableError
 from storage.keys.snapshot import KeySnapshot
 from storage.migrations import migrate
+from storage.refusals import is_refused_for_good
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         http_listener = stack.enter_context(closing(_open(listen, settings, "http")))
         grpc_port = stack.enter_context(closing(_open(reserve, settings, "grpc")))
         metrics_listener = stack.enter_context(closing(_open(listen, settings, "metrics")))
-        database_url, embedded = stack.enter_context(open_database(settings))
+        database_url, embedded = stack.enter_context(open_database(settings, may_create=True))
         partitions = PartitionUpkeep()
         spool_folder = _prepare_database(settings, database_url, embedded, partitions)
         effective = settings.model_copy(
@@ -93,7 +94,7 @@ def _prepare_database(
             identity = read_identity(connection)
     except StorageUnavailableError as error:
         folder = recall_spool_folder(settings, url)
-        if folder is None or not KeySnapshot(folder).exists:
+        if folder is None or not KeySnapshot(folder).exists or is_refused_for_good(url):
             raise
         _logger.warning("%s; batches are kept in the spool until the database is back", error)
         return folder

@@ -26,11 +26,6 @@ _SERVER_FILES = (
 _COPY_NAME = f"programs-{_WHEEL.version}"
 
 
-def client_program(name: str) -> Path:
-    """Return a client program of the embedded Postgres, such as psql."""
-    return BINARIES / name
-
-
 class ServerPrograms:
     """The programs that make and run a cluster, run as the user that owns it."""
 

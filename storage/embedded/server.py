@@ -23,7 +23,7 @@ from storage.embedded.cluster import (
 )
 from storage.embedded.permissions import make_data_folder, service_user
 from storage.embedded.programs import ServerPrograms
-from storage.errors import EmbeddedServerError
+from storage.errors import EmbeddedServerError, NoDatabaseError
 
 # Crash recovery replays up to max_wal_size of log before the server answers.
 START_TIMEOUT_S = 120
@@ -38,13 +38,16 @@ _LOG_FILE = "server.log"
 class EmbeddedServer:
     """A running embedded Postgres, as a context manager: started on entry if need be, released on exit."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_create: bool = True) -> None:
+        """Take the data folder; `may_create` tells whether to make a database in it if there is none."""
         self._folder = folder.resolve()
         if not _UNQUOTABLE.isdisjoint(str(self._folder)):
             raise EmbeddedServerError('the path of the data folder must not hold any of " $ ` \\ and line breaks')
         self._cluster = cluster_path(self._folder)
         self._socket_folder = socket_folder_of(self._cluster)
+        self._may_create = may_create
         self._programs = ServerPrograms(service_user(self._cluster))
+        self._start_lock_file = self._folder / "start.lock"
         self._users_lock: int | None = None
 
     @property
@@ -53,14 +56,13 @@ class EmbeddedServer:
         return f"postgresql://postgres@/postgres?host={self._socket_folder}"
 
     def __enter__(self) -> Self:
-        make_data_folder(self._folder, self._programs.user)
+        self._prepare_folder()
         with self._start_lock():
             self._users_lock = _open_lock(self._folder / "users.lock")
             fcntl.flock(self._users_lock, fcntl.LOCK_SH)
             try:
                 self._programs.make_reachable(self._folder)
-                if not self._cluster.exists():
-                    create_cluster(self._cluster, self._programs)
+                self._prepare_cluster()
                 check_cluster(self._cluster, self._programs)
                 if not self._is_running():
                     self._start()
@@ -89,6 +91,25 @@ class EmbeddedServer:
             self._start()
         return True
 
+    def _prepare_folder(self) -> None:
+        # Somebody who holds the lock may be making the cluster just now.
+        if self._may_create:
+            make_data_folder(self._folder, self._programs.user)
+        elif not self._start_lock_file.exists():
+            raise self._no_database()
+
+    def _prepare_cluster(self) -> None:
+        if not self._cluster.exists():
+            if not self._may_create:
+                raise self._no_database()
+            create_cluster(self._cluster, self._programs)
+
+    def _no_database(self) -> NoDatabaseError:
+        return NoDatabaseError(
+            f"there is no database in {self._folder}: name the folder that has one by --data-dir or SEESTACK_DATA_DIR, "
+            "or make one by `seestack-ingest serve`"
+        )
+
     def _is_last_user(self) -> bool:
         assert self._users_lock is not None  # noqa: S101 - between __enter__ and __exit__
         try:
@@ -104,7 +125,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _start_lock(self) -> Iterator[None]:
-        lock = _open_lock(self._folder / "start.lock")
+        lock = _open_lock(self._start_lock_file)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

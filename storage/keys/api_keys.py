@@ -192,6 +192,12 @@ def find_key(connection: psycopg.Connection, reference: str) -> ApiKey:
     return rows[0]
 
 
+def find_raw_key(connection: psycopg.Connection, raw_key: str) -> ApiKey | None:
+    """Return the key of that raw form, a revoked or expired one too; None when there is none."""
+    with connection.cursor(row_factory=class_row(_KeyWithDigest)) as cursor:
+        return cursor.execute(_LOOKUP, ([digest_of(raw_key)],)).fetchone()
+
+
 def revoke_key(connection: psycopg.Connection, key: ApiKey) -> ApiKey:
     """Make the key invalid for good and return its row as it is now."""
     with connection.cursor(row_factory=class_row(ApiKey)) as cursor:

@@ -11,7 +11,7 @@ import pytest
 from storage.embedded.server import EmbeddedServer
 from tests.certificates import Authority
 from tests.cli.ports import closed_port, listening_port
-from tests.running_server import COMMAND, FREE_PORTS, RunningServer
+from tests.running_server import COMMAND, FREE_PORTS, RunningServer, run_command
 
 PASSWORD = "s3cret-pa55word"
 
@@ -63,6 +63,7 @@ def test_people_read_tables(database_url: str) -> None:
 
 def test_the_embedded_database_is_tried_too(data_folder: Path) -> None:
     folder = data_folder / "check"
+    run_command("migrate", "--data-dir", str(folder))
     done = run_check("--json", "--data-dir", str(folder))
     assert done.returncode == 0
     assert checks_of(done)["database"]["message"].startswith("embedded, Postgres ")

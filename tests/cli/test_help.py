@@ -18,6 +18,8 @@ COMMANDS = {
     "spool": ("status", "drain", "list", "export", "retry", "discard"),
     "sample": (),
     "psql": (),
+    "backup": (),
+    "restore": (),
 }
 
 

@@ -15,9 +15,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from storage.client_programs import client_program
 from storage.database import connect
 from storage.embedded.cluster import cluster_path
-from storage.embedded.programs import BINARIES, client_program
+from storage.embedded.programs import BINARIES
 from storage.embedded.server import EmbeddedServer
 from storage.errors import StorageUnavailableError
 from tests.storage.processes import is_stopped, kill_server_without_trace, postmaster_pid, tcp_listeners
