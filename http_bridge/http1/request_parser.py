@@ -52,7 +52,7 @@ class RequestParser:
         self._shedder = shedder
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._is_in_head = False
+        self.is_in_head = False  # whether the head of a request is coming in
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
@@ -70,12 +70,7 @@ class RequestParser:
     @property
     def is_between_requests(self) -> bool:
         """Tell whether no request is coming in."""
-        return not self._is_in_head and self.incoming is None
-
-    @property
-    def is_in_head(self) -> bool:
-        """Tell whether the head of a request is coming in."""
-        return self._is_in_head
+        return not self.is_in_head and self.incoming is None
 
     def feed(self, data: bytes) -> None:
         """Take what has come."""
@@ -103,7 +98,7 @@ class RequestParser:
         if self.has_ended:
             return
         self.has_ended = True
-        self._is_in_head = False
+        self.is_in_head = False
         if self.incoming is not None:
             self.incoming.is_last = True
             self.incoming.body.end(refusal or BodyCutOffError())
@@ -119,7 +114,7 @@ class RequestParser:
             return
         self._messages += 1
         self._has_moved = True
-        self._is_in_head = True
+        self.is_in_head = True
         self._head_bytes = 0
         self._url = b""
         self._headers = []
@@ -132,7 +127,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; one that comes after the body is of no use here."""
-        if self._is_in_head:
+        if self.is_in_head:
             self._headers.append((name.lower(), value))
         self._head_bytes += len(name) + len(value) + _LINE_END_BYTES
 
@@ -140,7 +135,7 @@ class RequestParser:
         """The request can be begun."""
         if self.has_ended or self._parser.should_upgrade():
             return  # see _without_upgrade
-        self._is_in_head = False
+        self.is_in_head = False
         try:
             request = self._make_request(self._parser.get_http_version())
         except httptools.HttpParserError:
