@@ -1,10 +1,13 @@
 """`GET /metrics`: the numbers are those of what clients did, whatever happens to the workers and to Postgres."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import grpc
 import pytest
 
 from server.observability.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
@@ -14,8 +17,11 @@ from server.processes.supervisor import Supervisor
 from server.settings import load_settings
 from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient, Refusal
+from tests.http.messages import head
+from tests.http.raw_client import RawClient
 from tests.process.database import Database
 from tests.process.embedded import new_folder
+from tests.process.open_stream import open_stream
 from tests.process.polling import kill, live_workers, wait_until
 from tests.process.scraping import get_page, scrape
 from tests.process.table_lock import lock_table
@@ -121,6 +127,26 @@ def test_counters_go_on_when_workers_are_killed(database_url: str) -> None:
                 lambda: scrape(server).get("requests_total", protocol="grpc", outcome="abandoned") >= 1,
                 "a client did not wait",
             )
+
+
+def test_clients_that_leave_and_workers_that_stop_are_no_failures(server: RunningServer) -> None:
+    before = scrape(server)
+    with RawClient(server.http_port) as client:
+        client.send(head(server, "Content-Length: 100") + b"{")
+        client.end()
+        assert client.receive().status == 400
+    with open_stream(server.channel(), server.api_key) as stream:
+        stream.send(make_batch(server.project_id))
+        assert stream.receive().accepted == 1
+        for pid in live_workers(server, MODULES["grpc"]):
+            os.kill(pid, signal.SIGTERM)
+        assert stream.status is grpc.StatusCode.UNAVAILABLE
+    ended = {name: change for name, change in (scrape(server) - before).items() if name.startswith("requests_total")}
+    assert ended == {
+        "requests_total abandoned http": 1,
+        "requests_total accepted grpc_stream": 1,
+        "requests_total grpc_stream stopped": 1,
+    }
 
 
 def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
