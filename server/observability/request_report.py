@@ -47,7 +47,8 @@ class RequestReporter:
     def report_refused(self, record: RequestRecord, error: IngestError) -> None:
         """Tell of a request that was answered with `error`, whose cause, if any, is what nobody foresaw."""
         duration_s = self._count(record, error.code)
-        wrong = _fields_in(error.details)
+        # Where JSON is broken is told in details, too, but that is no field.
+        wrong = _fields_in(error.details) if error.code is ErrorCode.VALIDATION_ERROR else set()
         self._metrics.count_refused(wrong)
         level = _LEVELS.get(error.code, logging.INFO)
         if _logger.isEnabledFor(level) and self._limit.admits(level, (record.project_id, error.code)):
