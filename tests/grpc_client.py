@@ -13,8 +13,9 @@ from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
+from tests.patience import PATIENCE_S
+
 SERVICE = "seestack.ingest.v1.IngestService"
-TIMEOUT_S = 30
 
 
 @dataclass(eq=False)
@@ -38,7 +39,7 @@ class ReflectingClient:
         self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         self._methods = self._pool.FindServiceByName(SERVICE).methods_by_name
 
-    def ingest(self, body: dict[str, Any], metadata: dict[str, str], timeout: float = TIMEOUT_S) -> dict[str, Any]:
+    def ingest(self, body: dict[str, Any], metadata: dict[str, str], timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Call the unary method. Raises Refusal."""
         method, request_class, response_class = self._method("IngestHttpRequests")
         call = self._channel.unary_unary(method, request_class.SerializeToString, response_class.FromString)
@@ -49,7 +50,7 @@ class ReflectingClient:
         """Call the unary method with a message that is encoded already, rightly or not. Raises Refusal."""
         method, _, response_class = self._method("IngestHttpRequests")
         call: Any = self._channel.unary_unary(method, None, response_class.FromString)
-        return _call(call, data, metadata, TIMEOUT_S)
+        return _call(call, data, metadata, PATIENCE_S)
 
     def stream(self, bodies: Iterable[dict[str, Any]], metadata: dict[str, str]) -> list[dict[str, Any]]:
         """Call the streaming method with all of `bodies` and return all responses. Raises Refusal."""
@@ -57,7 +58,7 @@ class ReflectingClient:
         call = self._channel.stream_stream(method, request_class.SerializeToString, response_class.FromString)
         requests = (ParseDict(body, request_class()) for body in bodies)
         try:
-            responses = list(call(requests, timeout=TIMEOUT_S, metadata=tuple(metadata.items())))
+            responses = list(call(requests, timeout=PATIENCE_S, metadata=tuple(metadata.items())))
         except grpc.RpcError as error:
             raise refusal_of(error) from error
         return [MessageToDict(response, always_print_fields_with_no_presence=True) for response in responses]

@@ -24,12 +24,13 @@ from storage.database import connect
 from storage.keys import api_keys
 from storage.keys.projects import create_project, find_project
 from tests.log_lines import find_serving, port_in
+from tests.patience import PATIENCE_S
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 40
+START_TIMEOUT_S = 2 * PATIENCE_S  # it may wait for another server that starts
+STOP_TIMEOUT_S = PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class RunningServer:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send one HTTP request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
@@ -158,4 +159,4 @@ def create_key(database_url: str, project: str | None = None, lifetime: timedelt
 def run_command(*arguments: str, database_url: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run `seestack-ingest` with these arguments; raises CalledProcessError when it fails."""
     flags = ("--database-url", database_url) if database_url is not None else ()
-    return subprocess.run([COMMAND, *arguments, *flags], capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run([COMMAND, *arguments, *flags], capture_output=True, text=True, check=True, timeout=PATIENCE_S)

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from seestack.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from tests.batches import make_batch
 from tests.grpc_client import SERVICE, ReflectingClient, Refusal
+from tests.patience import PATIENCE_S
 from tests.running_server import RunningServer
 
 LIMIT = 2**20
@@ -34,7 +35,7 @@ def test_reflection_finds_methods_by_their_full_names(server: RunningServer) -> 
 @pytest.mark.parametrize("name", ["", SERVICE])
 def test_health_says_serving(server: RunningServer, name: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(server.channel())
-    response = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+    response = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -46,7 +47,7 @@ def test_the_generated_stubs_work(server: RunningServer, metadata: dict[str, str
         request_size=0, response_size=0,
     )  # fmt: skip
     item.timestamp.GetCurrentTime()
-    response = stub.IngestHttpRequests(request, metadata=tuple(metadata.items()), timeout=10)
+    response = stub.IngestHttpRequests(request, metadata=tuple(metadata.items()), timeout=PATIENCE_S)
     assert (response.ok, response.accepted) == (True, 1)
 
 
@@ -108,14 +109,14 @@ def test_success_carries_the_request_id(server: RunningServer, metadata: dict[st
     channel = server.channel()
     call: Any = channel.unary_unary(f"/{SERVICE}/IngestHttpRequests")
     data = ReflectingClient(channel).encode(make_batch(server.project_id))
-    _, done = call.with_call(data, metadata=(*metadata.items(), ("x-request-id", sent)), timeout=10)
+    _, done = call.with_call(data, metadata=(*metadata.items(), ("x-request-id", sent)), timeout=PATIENCE_S)
     assert dict(done.trailing_metadata())["x-request-id"] == sent
 
 
 def test_an_unknown_method_is_unimplemented(server: RunningServer) -> None:
     call: Any = server.channel().unary_unary(f"/{SERVICE}/Nothing")
     with pytest.raises(grpc.RpcError) as raised:
-        call(b"", timeout=10)
+        call(b"", timeout=PATIENCE_S)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -136,7 +137,7 @@ def test_a_stream_answers_before_its_client_is_done_sending(server: RunningServe
         response_deserializer=ingest_pb2.StreamHttpRequestsResponse.FromString,
     )
     to_send: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    responses = call(iter(to_send.get, None), metadata=tuple(metadata.items()), timeout=30)
+    responses = call(iter(to_send.get, None), metadata=tuple(metadata.items()), timeout=PATIENCE_S)
     for _ in range(3):
         to_send.put(client.encode(make_batch(server.project_id)))
         assert next(responses).accepted == 1
@@ -149,7 +150,7 @@ grpcurl = pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is
 
 def run_grpcurl(server: RunningServer, *arguments: str, body: str = "") -> "subprocess.CompletedProcess[str]":
     command = ["grpcurl", "-plaintext", "-H", f"x-seestack-key: {server.api_key}", *arguments]
-    return subprocess.run(command, input=body, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input=body, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @grpcurl

@@ -9,6 +9,7 @@ import pytest
 
 from tests.batches import make_batch, make_item
 from tests.contract.envelope import assert_envelope
+from tests.patience import PATIENCE_S
 from tests.running_server import INGEST_PATH, Answer, RunningServer
 
 LIMIT = 2**20
@@ -167,7 +168,7 @@ def test_a_chunked_body_is_read_within_the_limit(server: RunningServer, size: in
     body = json.dumps(make_batch(server.project_id)).encode()
     body += b" " * max(0, size - len(body))
     chunks = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE_S)
     headers = {"Content-Type": "application/json", "X-SeeStack-Key": server.api_key}
     connection.request("POST", INGEST_PATH, chunks, headers, encode_chunked=True)
     response = connection.getresponse()
@@ -215,7 +216,7 @@ def test_broken_gzip_is_a_400(server: RunningServer, packed: bytes) -> None:
 
 
 def test_a_refused_request_leaves_the_connection_usable(server: RunningServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE_S)
     for headers, status in (({}, 401), ({"X-SeeStack-Key": server.api_key, "Content-Type": "application/json"}, 202)):
         connection.request("POST", INGEST_PATH, json.dumps(make_batch(server.project_id)).encode(), headers)
         response = connection.getresponse()
@@ -230,7 +231,7 @@ def test_expect_continue_is_answered_before_the_body_is_sent(server: RunningServ
         f"POST {INGEST_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-SeeStack-Key: {server.api_key}"
         f"\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE_S)
     connection.connect()
     connection.sock.sendall(head.encode())
     assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -241,7 +242,7 @@ def test_expect_continue_is_answered_before_the_body_is_sent(server: RunningServ
 
 def test_expect_continue_of_a_refused_request_gets_the_refusal_at_once(server: RunningServer) -> None:
     head = f"POST {INGEST_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE_S)
     connection.connect()
     connection.sock.sendall(head.encode())
     assert connection.sock.recv(100).startswith(b"HTTP/1.1 401 ")

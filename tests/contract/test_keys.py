@@ -10,6 +10,7 @@ import pytest
 from tests.batches import make_batch
 from tests.contract.envelope import assert_envelope
 from tests.grpc_client import SERVICE, ReflectingClient, Refusal
+from tests.patience import PATIENCE_S
 from tests.running_server import INGEST_PATH, RunningServer, create_key, run_command
 
 REFUSED = (401, "INVALID_API_KEY", "Invalid or missing API key")
@@ -81,7 +82,7 @@ def test_grpc_refuses_a_wrong_key_before_it_reads_the_message(
 def test_two_keys_are_no_key_over_grpc_either(server: RunningServer) -> None:
     call: Any = server.channel().unary_unary(f"/{SERVICE}/IngestHttpRequests")
     with pytest.raises(grpc.RpcError) as raised:
-        call(b"", metadata=(("x-seestack-key", server.api_key),) * 2, timeout=10)
+        call(b"", metadata=(("x-seestack-key", server.api_key),) * 2, timeout=PATIENCE_S)
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

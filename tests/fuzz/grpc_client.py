@@ -15,12 +15,12 @@ from tests.fuzz.identity import RAW_KEY
 from tests.fuzz.judgement import EXPECTED, UUID, problem_of_grpc
 from tests.fuzz.outcome import Outcome, rows_of_message
 from tests.grpc_client import SERVICE
+from tests.patience import PATIENCE_S
 
 CALLS = 32
 CHANNELS = 4
 STREAM_MESSAGES = 50
 CONNECTIONS = 32
-TIMEOUT_S = 20.0
 # How long the answer to changed frames may take.
 SILENCE_S = 0.05
 CONNECT_ATTEMPTS = 20
@@ -39,7 +39,7 @@ async def send_messages(port: int, messages: Sequence[bytes]) -> list[Outcome]:
     async def send(index: int, message: bytes) -> Outcome:
         async with turns:
             try:
-                answer = await calls[index % CHANNELS](message, metadata=_METADATA, timeout=TIMEOUT_S)
+                answer = await calls[index % CHANNELS](message, metadata=_METADATA, timeout=PATIENCE_S)
             except grpc.aio.AioRpcError as error:
                 label, problem = problem_of_grpc(error.code(), dict(error.trailing_metadata() or ()))
                 return Outcome((label,), problem=problem)
@@ -64,7 +64,7 @@ async def send_streams(port: int, messages: Sequence[bytes]) -> list[Outcome]:
 
 async def send_calls(port: int, inputs: Sequence[bytes]) -> list[Outcome]:
     """Send each input over a connection of its own, and read until the call is answered or the server closes."""
-    return await _send_connections(port, inputs, TIMEOUT_S)
+    return await _send_connections(port, inputs, PATIENCE_S)
 
 
 async def send_frames(port: int, inputs: Sequence[bytes]) -> list[Outcome]:
@@ -91,7 +91,7 @@ async def _send_stream(channel: grpc.aio.Channel, messages: Sequence[bytes]) -> 
     call: Any = channel.stream_stream(f"/{SERVICE}/StreamHttpRequests")
     outcomes: list[Outcome] = []
     try:
-        async for answer in call(iter(messages), metadata=_METADATA, timeout=TIMEOUT_S):
+        async for answer in call(iter(messages), metadata=_METADATA, timeout=PATIENCE_S):
             response = StreamHttpRequestsResponse.FromString(answer)
             outcomes.append(_judge_response(messages[len(outcomes)], response, len(outcomes)))
     except grpc.aio.AioRpcError as error:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from tests.fuzz.identity import RAW_KEY
 from tests.fuzz.judgement import problem_of_http
 from tests.fuzz.outcome import Outcome, rows_of_json
+from tests.patience import PATIENCE_S
 from tests.running_server import INGEST_PATH
 
 CONNECTIONS = 16
 PIPELINED = 8
-TIMEOUT_S = 20.0
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]*\r\n((?:[A-Za-z-]+: ?[^\r\n\0]*\r\n)*)\r\n")
 _INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -63,7 +63,7 @@ async def send_connections(port: int, inputs: Sequence[bytes]) -> list[Outcome]:
             try:
                 return judge_connection(await _exchange(port, data))
             except TimeoutError:
-                return Outcome(("none",), problem=f"the connection was not closed within {TIMEOUT_S:g} s")
+                return Outcome(("none",), problem=f"the connection was not closed within {PATIENCE_S:g} s")
 
     return await asyncio.gather(*map(send, inputs))
 
@@ -73,7 +73,7 @@ async def _exchange(port: int, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             writer.write(data)
             writer.write_eof()
             while chunk := await reader.read(2**16):
@@ -109,7 +109,7 @@ def judge_connection(received: bytes) -> Outcome:
 
 async def _receive_one(reader: asyncio.StreamReader, body: bytes) -> Outcome:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             head = await reader.readuntil(b"\r\n\r\n")
             match = _HEAD.fullmatch(head)
             if match is None:

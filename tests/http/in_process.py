@@ -18,10 +18,9 @@ from http_bridge.http1 import greenlets
 from http_bridge.http1.connection import Application
 from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.server import HttpServer
+from tests.patience import PATIENCE_S
 
 Result = TypeVar("Result")
-
-TIMEOUT_S = 10.0
 
 
 @dataclass
@@ -33,7 +32,7 @@ class LoopThread:
 
     def run(self, coroutine: "Coroutine[Any, Any, Result]") -> "Result":
         """Return what a coroutine gives."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(TIMEOUT_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_S)
 
     def call(self, function: "Callable[[], Result]") -> "Result":
         """Return what a function gives when it is called on the event loop."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Self
 
+from tests.patience import PATIENCE_S
 from tests.running_server import Answer
 
-TIMEOUT_S = 10.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER
 
 
@@ -19,7 +19,7 @@ class RawClient:
     def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
         """`receive_buffer` is in bytes; it makes a client that stops reading hold the server up early."""
         self.socket = socket.socket()
-        self.socket.settimeout(TIMEOUT_S)
+        self.socket.settimeout(PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,11 +16,10 @@ from server.processes.tls import open_tls, use_newest
 from server.settings import load_settings
 from tests.certificates import Authority
 from tests.http.in_process import InProcess, count_connections, serve
+from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
 
-TIMEOUT_S = 10.0
-HANDSHAKE_TIMEOUT_S = 0.3
-QUICKLY_S = 5
+HANDSHAKE_TIMEOUT_S = 3.0  # in which a client that finishes it can, also where all cores are busy
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 GET_SLOW = GET.replace(b" / ", b" /slow ")
 CLIENT_HELLO_BEGINS = bytes.fromhex("16030100c8010000c40303")
@@ -62,7 +60,7 @@ def connect(running: InProcess, trusting: ssl.SSLContext) -> Iterator[Callable[[
     with ExitStack() as stack:
 
         def open_connection() -> ssl.SSLSocket:
-            plain = socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S)
+            plain = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S)
             return stack.enter_context(trusting.wrap_socket(plain, server_hostname="localhost"))
 
         yield open_connection
@@ -80,12 +78,15 @@ def test_the_application_knows_that_it_is_https(connect: Callable[[], ssl.SSLSoc
 
 
 def test_who_does_not_finish_the_handshake_is_dropped(running: InProcess, connect: Callable[[], ssl.SSLSocket]) -> None:
-    for begun in (b"", CLIENT_HELLO_BEGINS, b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100):
-        with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as stuck:
-            stuck.sendall(begun)
-            # Nobody else waits for it.
-            assert ask(connect()).startswith(b"HTTP/1.1 200")
-            assert is_dropped(stuck)
+    with ExitStack() as stack:
+        stuck = []
+        for begun in (b"", CLIENT_HELLO_BEGINS, b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100):
+            plain = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S)
+            stuck.append(stack.enter_context(plain))
+            plain.sendall(begun)
+        # Nobody else waits for them.
+        assert ask(connect()).startswith(b"HTTP/1.1 200")
+        assert all(map(is_dropped, stuck))
 
 
 def is_dropped(connection: socket.socket) -> bool:
@@ -122,6 +123,4 @@ def test_an_idle_client_that_takes_no_leave_does_not_delay_a_stop(
 ) -> None:
     client = connect()
     assert ask(client).startswith(b"HTTP/1.1 200")
-    began = time.monotonic()
-    running.stop(grace_s=60)
-    assert time.monotonic() - began < QUICKLY_S
+    running.stop(grace_s=3_600)

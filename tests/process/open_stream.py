@@ -10,8 +10,7 @@ from google.protobuf.json_format import ParseDict
 
 from seestack.ingest.v1.ingest_pb2 import StreamHttpRequestsRequest, StreamHttpRequestsResponse
 from seestack.ingest.v1.ingest_pb2_grpc import IngestServiceStub
-
-TIMEOUT_S = 60
+from tests.patience import PATIENCE_S
 
 
 class OpenStream:
@@ -20,7 +19,7 @@ class OpenStream:
     def __init__(self, channel: grpc.Channel, api_key: str) -> None:
         self._batches: SimpleQueue[StreamHttpRequestsRequest | None] = SimpleQueue()
         self._call = IngestServiceStub(channel).StreamHttpRequests(
-            iter(self._batches.get, None), metadata=(("x-seestack-key", api_key),), timeout=TIMEOUT_S
+            iter(self._batches.get, None), metadata=(("x-seestack-key", api_key),), timeout=PATIENCE_S
         )
 
     def send(self, batch: dict[str, Any]) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.running_server import RunningServer
 
 INTERVAL_S = 0.05
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Return once `condition` holds; the test fails when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.log_lines import find_serving, port_in
+from tests.patience import PATIENCE_S
 from tests.running_server import Answer, RunningServer
 
 
@@ -32,7 +33,7 @@ def get_page(server: RunningServer, path: str = "/metrics") -> Answer:
     """Ask the port that the log names."""
     serving = find_serving(server.log.read_text())
     assert serving
-    connection = http.client.HTTPConnection("127.0.0.1", port_in(serving["metrics"]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port_in(serving["metrics"]), timeout=PATIENCE_S)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-TIMEOUT_S = 20
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Terminal:
     def read_lines(self, last: str) -> list[str]:
         """Return what was written, without blanks around it, up to a line that has `last` in it."""
         text = ""
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while last not in text.rpartition("\n")[0]:
             if not select.select([self.other_end], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 pytest.fail(f"no {last!r} on the terminal: {text!r}")

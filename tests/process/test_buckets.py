@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 from server.access.token_buckets import Bucket, Buckets, create_buckets_file
 from storage.keys.limits import RateLimit
+from tests.patience import PATIENCE_S
 
 SLOW = 0.001
 PROCESSES = 4
-TIMEOUT_S = 20
 
 TAKE_OFTEN = """
 import sys
@@ -64,7 +64,7 @@ def test_processes_that_take_at_once_get_a_burst_together_and_no_more() -> None:
     processes = [start(TAKE_OFTEN, file, 1000, burst, *keys) for _ in range(PROCESSES)]
     for process in processes:
         let_go(process)
-    taken = [list(map(int, process.communicate(timeout=TIMEOUT_S)[0].split())) for process in processes]
+    taken = [list(map(int, process.communicate(timeout=PATIENCE_S)[0].split())) for process in processes]
     assert [sum(of_key) for of_key in zip(*taken, strict=True)] == [burst] * len(keys)
 
 
@@ -102,5 +102,5 @@ def test_a_process_that_is_killed_with_a_lock_stands_in_nobodys_way() -> None:
     let_go(waiter)
     holder.kill()
     holder.communicate()
-    assert waiter.communicate(timeout=TIMEOUT_S)[0].split() == ["2"]
+    assert waiter.communicate(timeout=PATIENCE_S)[0].split() == ["2"]
     assert not take(Buckets(file), key, burst=2)

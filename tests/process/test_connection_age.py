@@ -16,12 +16,12 @@ from server.processes.signals import Flag
 from server.processes.supervisor import Supervisor
 from server.settings import load_settings
 from tests.batches import make_batch
+from tests.patience import PATIENCE_S
 from tests.process.open_stream import open_stream
 from tests.project.repository import ROOT
 from tests.running_server import create_key
 
 MODULE = "tests.process.short_lived_connections"
-TIMEOUT_S = 30
 UNDERWAY = 16
 CONNECTIONS = 4
 
@@ -66,5 +66,5 @@ def send_over(channel: grpc.Channel, batch: dict[str, Any], metadata: Any, conne
     underway: deque[Any] = deque()
     while underway or ended <= connections:
         while len(underway) < UNDERWAY and ended <= connections:
-            underway.append(call.future(request, metadata=metadata, timeout=TIMEOUT_S))
+            underway.append(call.future(request, metadata=metadata, timeout=PATIENCE_S))
         assert underway.popleft().result().accepted == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import create_cells
+from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
 from tests.project.repository import ROOT
 
@@ -30,7 +31,7 @@ def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path:
         try:
             wait_until(lambda: not Path(f"/proc/{worker.pid}/fd/{ready_fd}").exists(), "it has reported to nobody")
             os.close(lifeline_end)
-            assert worker.wait(10) == 0
+            assert worker.wait(PATIENCE_S) == 0
         finally:
             worker.kill()
             worker.wait()

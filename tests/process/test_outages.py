@@ -18,8 +18,6 @@ from tests.process.polling import wait_until
 from tests.process.traffic import Traffic
 from tests.running_server import Answer, RunningServer, start_server
 
-RECOVERED_WITHIN_S = 20
-
 
 @contextmanager
 def start_with_database(data_folder: Path) -> Iterator[tuple[RunningServer, Database]]:
@@ -54,8 +52,8 @@ def test_probes_and_clients_are_told_of_an_outage_until_it_is_over(data_folder: 
         assert refusal.retry_after_s
 
         database.start()
-        wait_until(lambda: server.request("GET", "/readyz").status == 200, "ready over HTTP", RECOVERED_WITHIN_S)
-        wait_until(lambda: check_health(channel) == SERVING, "ready over gRPC", RECOVERED_WITHIN_S)
+        wait_until(lambda: server.request("GET", "/readyz").status == 200, "ready over HTTP")
+        wait_until(lambda: check_health(channel) == SERVING, "ready over gRPC")
         assert check_health(channel, SERVICE) == SERVING
         batch = make_batch(server.project_id, traceId="after")
         assert server.post(batch).status == 202
@@ -69,7 +67,7 @@ def test_an_outage_under_load_loses_no_acknowledged_batch(data_folder: Path) -> 
         database.stop()
         wait_until(lambda: traffic.refusals > 0, "batches are refused")
         database.start()
-        traffic.wait_for_acknowledgements(10, timeout_s=30)
+        traffic.wait_for_acknowledgements(10)
         traffic.assert_stored_whole(server.database_url)
 
 
@@ -94,7 +92,6 @@ def test_a_server_started_while_its_database_is_away_takes_batches(data_folder: 
             wait_until(
                 lambda: restarted.request("GET", "/readyz").json["spool"]["batches"] == 0,
                 "the spool is empty",
-                RECOVERED_WITHIN_S,
             )
             assert [len(restarted.rows(trace)) for trace in ("before", "during")] == [1, 1]
 

@@ -10,13 +10,9 @@ from tests.process.embedded import new_folder
 from tests.process.polling import wait_until
 from tests.running_server import RunningServer, create_key, fail_to_start, run_command, start_server
 
-DRAINED_WITHIN_S = 30
-
 
 def wait_for_empty_spool(server: RunningServer) -> None:
-    wait_until(
-        lambda: server.request("GET", "/readyz").json["spool"]["batches"] == 0, "the spool is empty", DRAINED_WITHIN_S
-    )
+    wait_until(lambda: server.request("GET", "/readyz").json["spool"]["batches"] == 0, "the spool is empty")
 
 
 def test_batches_for_a_database_that_is_away_do_not_get_into_another(

@@ -23,13 +23,11 @@ from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
 from tests.log_lines import log_lines
+from tests.patience import PATIENCE_S
 from tests.process.polling import kill, live_workers, wait_until
 from tests.process.scraping import scrape
 from tests.running_server import RunningServer, run_command, start_server
 
-TIMEOUT_S = 10
-RELOADED_WITHIN_S = 10
-RESTARTED_WITHIN_S = 60
 SETTINGS_EXIT_CODE = 2
 
 
@@ -50,7 +48,7 @@ class TlsServer:
 
     def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """Return a connection to the HTTP port."""
-        plain = socket.create_connection(("127.0.0.1", self.running.http_port), timeout=TIMEOUT_S)
+        plain = socket.create_connection(("127.0.0.1", self.running.http_port), timeout=PATIENCE_S)
         return (context or self.context()).wrap_socket(plain, server_hostname="127.0.0.1")
 
     def serials(self) -> tuple[str, str]:
@@ -60,7 +58,7 @@ class TlsServer:
             context = self.context(ssl.TLSVersion.TLSv1_2)
             context.set_alpn_protocols([protocol])
             context.load_cert_chain(*self.authority.issue("client"))
-            plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+            plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
             with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
                 numbers.append(str((wrapped.getpeercert() or {})["serialNumber"]))
         return numbers[0], numbers[1]
@@ -78,7 +76,7 @@ class TlsServer:
         """Send a batch over gRPC, and return how many rows were accepted. Raises grpc.RpcError."""
         request = ParseDict(make_batch(self.running.project_id), IngestHttpRequestsRequest())
         metadata = (("x-seestack-key", self.running.api_key),)
-        return IngestServiceStub(channel).IngestHttpRequests(request, metadata=metadata, timeout=TIMEOUT_S).accepted
+        return IngestServiceStub(channel).IngestHttpRequests(request, metadata=metadata, timeout=PATIENCE_S).accepted
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_both_ports_speak_tls_to_those_they_should(
     tls_server: TlsServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with socket.create_connection(("127.0.0.1", tls_server.running.http_port)) as silent:
-        with socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=TIMEOUT_S) as plain:
+        with socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=PATIENCE_S) as plain:
             plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert is_closed(plain)
         context = tls_server.context()
@@ -151,13 +149,10 @@ def test_a_new_certificate_is_taken_up_once_it_is_whole_and_connections_go_on(tl
                 for protocol in ("HTTP", "gRPC")
             ),
             "each worker warns",
-            RELOADED_WITHIN_S,
         )
         assert tls_server.serials() == before
         key.replace(tls_server.key)
-        wait_until(
-            lambda: not set(tls_server.serials()) & set(before), "the new certificate is used", RELOADED_WITHIN_S
-        )
+        wait_until(lambda: not set(tls_server.serials()) & set(before), "the new certificate is used")
         assert tls_server.send(channel) == 1
         kept.request("GET", "/healthz")
         assert kept.getresponse().status == 200
@@ -168,13 +163,13 @@ def test_a_new_certificate_is_taken_up_once_it_is_whole_and_connections_go_on(tl
 
 def test_handshakes_that_fail_leave_a_trace(tls_server: TlsServer) -> None:
     before = scrape(tls_server.running)
-    with socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=TIMEOUT_S) as plain:
+    with socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=PATIENCE_S) as plain:
         plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert is_closed(plain)
     with pytest.raises(ssl.SSLCertVerificationError):
         tls_server.connect(ssl.create_default_context())
     reasons = {"http request", "tlsv1 alert unknown ca"}
-    wait_until(lambda: reasons <= failed_handshakes(tls_server.running), "both are logged", RELOADED_WITHIN_S)
+    wait_until(lambda: reasons <= failed_handshakes(tls_server.running), "both are logged")
     assert (scrape(tls_server.running) - before)["tls_handshake_failures_total http"] == 2
 
 
@@ -188,7 +183,7 @@ def test_hanging_up_ends_no_worker_even_while_it_starts(tls_server: TlsServer) -
 
     with ThreadPoolExecutor() as executor:
         request = executor.submit(ask_health, tls_server)
-        wait_until(lambda: hang_up_until(request), "the next worker serves", RESTARTED_WITHIN_S)
+        wait_until(lambda: hang_up_until(request), "the next worker serves")
     assert request.result().startswith(b"HTTP/1.1 200")
     assert scrape(server).get("worker_restarts_total", kind="http") == 1
     assert scrape(server).get("worker_restarts_total", kind="grpc") == 0
@@ -197,7 +192,7 @@ def test_hanging_up_ends_no_worker_even_while_it_starts(tls_server: TlsServer) -
 
 def ask_health(tls_server: TlsServer) -> bytes:
     """Return the answer of the HTTP port, whenever it comes."""
-    plain = socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=RESTARTED_WITHIN_S)
+    plain = socket.create_connection(("127.0.0.1", tls_server.running.http_port), timeout=PATIENCE_S)
     with tls_server.context().wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
         wrapped.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return wrapped.recv(4096)

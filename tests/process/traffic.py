@@ -17,6 +17,7 @@ from google.protobuf.json_format import ParseDict
 from seestack.ingest.v1.ingest_pb2 import IngestHttpRequestsRequest
 from seestack.ingest.v1.ingest_pb2_grpc import IngestServiceStub
 from tests.batches import make_batch
+from tests.patience import PATIENCE_S
 from tests.process.open_stream import OpenStream, open_stream
 from tests.process.polling import wait_until
 from tests.running_server import RunningServer
@@ -31,8 +32,6 @@ CLIENTS_OF_EACH = {HTTP: 3, UNARY: 2, STREAM: 1}
 STREAM_AHEAD = 4
 PAUSE_S = 0.01
 PAUSE_AFTER_FAILURE_S = 0.05
-TIMEOUT_S = 30
-SPOOL_EMPTY_WITHIN_S = 20
 
 _PREFIX = "traffic-"
 _COUNTS = "SELECT trace_id, count(*) FROM http_requests WHERE starts_with(trace_id, %s) GROUP BY trace_id"
@@ -70,7 +69,7 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def wait_for_acknowledgements(self, count: int, timeout_s: float = 20.0) -> None:
+    def wait_for_acknowledgements(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until each protocol had `count` more batches acknowledged."""
         wanted = {protocol: len(traces) + count for protocol, traces in self.acknowledged.items()}
         wait_until(
@@ -90,7 +89,7 @@ class Traffic:
             return acknowledged <= stored.keys()
 
         # What was spooled while the database was away comes later.
-        deadline = time.monotonic() + SPOOL_EMPTY_WITHIN_S
+        deadline = time.monotonic() + PATIENCE_S
         while not is_all_there() and time.monotonic() < deadline:
             time.sleep(0.2)
         lost = acknowledged - stored.keys()
@@ -127,7 +126,7 @@ class Traffic:
                 while not self._stopped.is_set():
                     trace, batch = self._make_batch()
                     request = ParseDict(batch, IngestHttpRequestsRequest())
-                    response = stub.IngestHttpRequests(request, metadata=metadata, timeout=TIMEOUT_S)
+                    response = stub.IngestHttpRequests(request, metadata=metadata, timeout=PATIENCE_S)
                     self._acknowledge(UNARY, trace, response.accepted)
             except grpc.RpcError as error:
                 self._note_grpc_failure(UNARY, error)

@@ -10,12 +10,12 @@ from typing import TypeVar
 import psycopg
 
 from storage.writing.row_encoding import EncodedBatch
+from tests.patience import PATIENCE_S
 from tests.storage.rows import encoded
 from tests.storage.submitting import Stored, Writer, submit
 
 Result = TypeVar("Result")
 
-TIMEOUT_S = 20.0
 
 _WAITING = """
 SELECT count(*) FROM pg_locks
@@ -41,7 +41,7 @@ CREATE TRIGGER gate {{moment}} INSERT ON http_requests FOR EACH {{unit}} EXECUTE
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Return as soon as the condition holds."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.01)
@@ -91,7 +91,7 @@ def busy_writer(
         busy = submit(writer, batch or encoded())
         wait_until(lambda: count_waiting(connection) == 1)
         yield busy, release
-    wait([busy], TIMEOUT_S)
+    wait([busy], PATIENCE_S)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def committing_writer(
         committing = submit(writer, encoded())
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         yield committing, release
-    wait([committing], TIMEOUT_S)
+    wait([committing], PATIENCE_S)
 
 
 def wait_until_filling(connection: psycopg.Connection) -> None:
@@ -135,7 +135,7 @@ def run_at_once(count: int, action: Callable[[], Result]) -> list[Result]:
 
     def run(future: "Future[Result]") -> None:
         try:
-            barrier.wait(TIMEOUT_S)
+            barrier.wait(PATIENCE_S)
             future.set_result(action())
         except BaseException as error:
             future.set_exception(error)
