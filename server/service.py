@@ -24,9 +24,9 @@ from server.errors import (
 )
 from server.observability.metrics import WorkerMetrics
 from server.observability.request_report import RequestRecord, RequestReporter
-from server.processes.spools import open_spool
 from server.request import IngestRequest
 from server.settings import Contract, Settings
+from server.spools import open_spool
 from storage.database import check_ready, open_pool
 from storage.errors import SpoolError, StorageUnavailableError
 from storage.keys.api_keys import ApiKey

@@ -10,9 +10,9 @@ from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.processes.database_check import check_database
 from server.processes.listeners import ListenError, listen, reserve
-from server.processes.spools import check_spool
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name
+from server.spools import check_spool
 from storage.errors import StorageError
 
 

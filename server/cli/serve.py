@@ -10,10 +10,10 @@ import click
 
 from server.cli.options import explains_errors, with_settings
 from server.observability.log import configure_logging
-from server.observability.metrics_endpoint import METRICS_PATH
 from server.processes.credentials import credentials_path, is_valid_key, read_credentials
 from server.processes.listeners import join_host_port
 from server.processes.main_process import run_server
+from server.processes.metrics_endpoint import METRICS_PATH
 from server.settings import Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to connect to instead

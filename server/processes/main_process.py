@@ -10,18 +10,18 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from server.observability.log import event_fields
-from server.observability.metrics_endpoint import MetricsPage
 from server.processes.credentials import ensure_first_key
 from server.processes.database_setup import open_database, require_grants
 from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
 from server.processes.maintenance import Maintenance
+from server.processes.metrics_endpoint import MetricsPage
 from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
 from server.processes.spool_drain import SpoolDrain
-from server.processes.spools import assign_spool_folder, recall_spool_folder
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
 from server.settings import Settings, describe_setting
+from server.spools import assign_spool_folder, recall_spool_folder
 from storage.database import connect
 from storage.database_identity import read_identity
 from storage.embedded.server import EmbeddedServer

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from server.processes.spools import database_url_of, open_spool, report_spools
 from server.settings import Settings
+from server.spools import database_url_of, open_spool, report_spools
 from storage.errors import SpoolError, SpoolOwnerError, StorageError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool

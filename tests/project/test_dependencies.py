@@ -1,12 +1,11 @@
 """Which part of the project may know of which other."""
 
-import ast
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.project.imports import modules_of, names_in
 from tests.project.repository import ROOT
 
 # A package, and what it may import besides the standard library.
@@ -25,23 +24,6 @@ ALLOWED = {
 OURS = {*ALLOWED, "seestack", "tests", "bench"}
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield the full names of what a module imports, wherever in the file it does."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            yield ".".join((*base, *([node.module] if node.module else ())))
-
-
-def modules_of(package: str) -> list[Path]:
-    modules = sorted((ROOT / package).rglob("*.py"))
-    assert modules, package
-    return modules
-
-
 def third_party_and_ours(names: Iterator[str]) -> set[str]:
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
 
@@ -51,7 +33,7 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
     wrong = {
         str(path.relative_to(ROOT)): unexpected
         for path in modules_of(package)
-        if (unexpected := third_party_and_ours(imports_of(path)) - ALLOWED[package])
+        if (unexpected := third_party_and_ours(names_in(path)) - ALLOWED[package])
     }
     assert wrong == {}
 
@@ -61,13 +43,13 @@ def test_nothing_but_the_command_line_imports_the_command_line() -> None:
         path.relative_to(ROOT).parts[:2]
         for package in ALLOWED
         for path in modules_of(package)
-        if any(f"{imported}.".startswith("server.cli.") for imported in imports_of(path))
+        if any(f"{imported}.".startswith("server.cli.") for imported in names_in(path))
     }
     assert users == {("server", "cli")}
 
 
 def test_the_generated_code_depends_on_no_other_package() -> None:
-    imported = set().union(*(third_party_and_ours(imports_of(path)) for path in modules_of("proto/seestack")))
+    imported = set().union(*(third_party_and_ours(names_in(path)) for path in modules_of("proto/seestack")))
     assert imported & OURS <= {"seestack"}
 
 

@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
 from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.spool_drain import SpoolDrain
-from server.processes.spools import open_spool
 from server.processes.supervisor import Supervisor
 from server.settings import Settings
+from server.spools import open_spool
 from storage.errors import SpoolError
 
 METRICS_PATH = "/metrics"
