@@ -61,7 +61,6 @@ class IngestService:
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
         self._writer = EventWriter(
             database_url,
-            HTTP_REQUESTS.form,
             name=name,
             pool=self._pool,
             spool=self._spool,

@@ -44,7 +44,6 @@ class SlowPath:
     def __init__(
         self,
         copier: Copier,
-        form: RowForm,
         pool: AsyncConnectionPool,
         spool: Spool | None,
         max_bytes: int,
@@ -53,7 +52,6 @@ class SlowPath:
     ) -> None:
         """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch."""
         self._copier = copier
-        self._form = form
         self._pool = pool
         self._spool = spool
         self._max_bytes = max_bytes
@@ -64,6 +62,7 @@ class SlowPath:
         self._uncertain: deque[tuple[Sequence[Submission], int]] = deque()
         self._work: asyncio.Task[None] | None = None
         self.health = DatabaseHealth(self._probe if spool is not None else None)
+        self._failed_form: RowForm | None = None  # which batches had that could not be stored
         self._is_spool_usable = True
 
     def take(self, submissions: Iterable[Submission]) -> None:
@@ -74,7 +73,7 @@ class SlowPath:
     def take_failed(self, submissions: Sequence[Submission], error: psycopg.Error) -> None:
         """Take batches over whose flush ended with an error."""
         if isinstance(error, psycopg.OperationalError):
-            self.health.mark_down(error)
+            self._mark_down(submissions, error)
         if isinstance(error, CommitUnknownError):
             self._uncertain.append((submissions, error.transaction_id))
             self._start()
@@ -108,10 +107,13 @@ class SlowPath:
     def _next_lot(self) -> list[Submission]:
         """Return what fits one COPY, at least one batch."""
         lot = [self._queue.popleft()]
-        room = self._max_bytes - len(lot[0].batch.data)
-        while self._queue and len(self._queue[0].batch.data) <= room:
+        form, room = lot[0].batch.form, self._max_bytes - len(lot[0].batch.data)
+        while self._queue:
+            following = self._queue[0].batch
+            if following.form is not form or len(following.data) > room:
+                break
             lot.append(self._queue.popleft())
-            room -= len(lot[-1].batch.data)
+            room -= len(following.data)
         return lot
 
     async def _store(self, lot: Sequence[Submission], transaction_id: int = 0) -> None:
@@ -130,7 +132,7 @@ class SlowPath:
                 lot = await self._without_repeats(lot)
                 await self._copy(lot)
             except psycopg.OperationalError as error:
-                self.health.mark_down(error)
+                self._mark_down(lot, error)
                 if isinstance(error, CommitUnknownError):
                     transaction_id = error.transaction_id
                 if self._spool is None and self.health.down_for_s > self.RETRY_FOR_S:
@@ -210,7 +212,7 @@ class SlowPath:
         error: psycopg.Error | None = None
         try:
             async with self._copying:
-                await copy_batches(self._copier, self._form, batches)
+                await copy_batches(self._copier, batches[0].form, batches)
         except psycopg.Error as failure:
             error = failure
         self._on_flush(FlushReport(rows, size_bytes, time.monotonic() - began_at, error is None))
@@ -219,11 +221,17 @@ class SlowPath:
         if error is not None:
             raise error
 
+    def _mark_down(self, lot: Sequence[Submission], error: psycopg.Error) -> None:
+        if lot:
+            self._failed_form = lot[0].batch.form
+        self.health.mark_down(error)
+
     async def _probe(self) -> bool:
         """Try a COPY of no rows: a connection alone does not tell that the database is read-only or locked."""
+        assert self._failed_form is not None  # noqa: S101 - something failed before the database is probed
         try:
             async with self._copying:
-                await copy_batches(self._copier, self._form, [])
+                await copy_batches(self._copier, self._failed_form, [])
         except psycopg.Error:
             return False
         return True

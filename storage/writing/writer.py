@@ -29,10 +29,11 @@ _logger = logging.getLogger(__name__)
 
 
 class _Flush:
-    """A COPY and the batches in it."""
+    """A COPY and the batches in it, which are of one form."""
 
-    def __init__(self, copier: Copier) -> None:
+    def __init__(self, copier: Copier, form: RowForm) -> None:
         self.copier = copier
+        self.form = form
         self.submissions: list[Submission] = []
         self.size_bytes = 0
         self.began_at = time.monotonic()
@@ -57,7 +58,7 @@ class _Flush:
 
 
 class EventWriter:
-    """Writes batches of one form into their table, on the event loop that it was made on."""
+    """Writes batches into their tables, on the event loop that it was made on."""
 
     CONNECTIONS = 2  # one fills a COPY while the other commits
     MAX_CONNECTIONS = CONNECTIONS + 1  # one more for the slow path
@@ -71,7 +72,6 @@ class EventWriter:
     def __init__(
         self,
         url: str,
-        form: RowForm,
         *,
         name: str,
         pool: AsyncConnectionPool,
@@ -88,13 +88,12 @@ class EventWriter:
         self._pending_bytes = 0
         self._unsettled: set[Submission] = set()
         self._is_closed = False
-        self._statement = form.copy_statement
         self._copiers = [Copier(url, name=name) for _ in range(self.CONNECTIONS)]
         self._filling: _Flush | None = None
         self._committing: set[_Flush] = set()
         self._expected = 0  # how many batches a flush is likely to get before long
         slow_copier = Copier(url, name=name)
-        self._slow_path = SlowPath(slow_copier, form, pool, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush)
+        self._slow_path = SlowPath(slow_copier, pool, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush)
         self._polled = (*self._copiers, slow_copier)
 
     @property
@@ -161,6 +160,8 @@ class EventWriter:
         if flush is None or not flush.copier.is_filling:
             return
         while self._queue and flush.size_bytes < self.MAX_FLUSH_BYTES:
+            if self._queue[0].batch.form is not flush.form:
+                break  # it has the next COPY
             submission = self._queue.popleft()
             if submission.is_withdrawn:
                 self._settle(submission, None)
@@ -172,8 +173,9 @@ class EventWriter:
         copier = next((copier for copier in self._copiers if copier.is_idle), None)
         if copier is None:
             return None
-        flush = self._filling = _Flush(copier)
-        copier.begin(self._statement, partial(self._on_ready, flush), partial(self._on_end, flush))
+        form = self._queue[0].batch.form
+        flush = self._filling = _Flush(copier, form)
+        copier.begin(form.copy_statement, partial(self._on_ready, flush), partial(self._on_end, flush))
         return flush
 
     def _on_ready(self, flush: _Flush) -> None:

@@ -10,7 +10,6 @@ from psycopg_pool import AsyncConnectionPool
 
 from storage.database import open_pool
 from storage.spool.spool import Spool
-from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.writer import EventWriter
 from tests.storage.event_loop import EventLoop
@@ -34,7 +33,7 @@ class Writer:
 async def _create(url: str, spool: Spool | None) -> tuple[EventWriter, AsyncConnectionPool]:
     pool = open_pool(url, size=2, name="tests' pool")
     await pool.open()
-    return EventWriter(url, HTTP_REQUESTS.form, name="tests", pool=pool, spool=spool), pool
+    return EventWriter(url, name="tests", pool=pool, spool=spool), pool
 
 
 @contextmanager
