@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import Cells
 from server.processes.signals import Flag
-from server.processes.worker_process import WorkerProcess
+from server.processes.worker_process import STOP_MARGIN_S, WorkerProcess
 from server.settings import Settings
 
 # Worker processes are told apart by name only: this package does not import the bridge.
@@ -21,8 +21,6 @@ GRPC_MODULE = "server.grpc.worker"
 
 READY_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1
-# On top of the grace period, for what a worker does after its last request.
-STOP_MARGIN_S = 12.0
 
 _logger = logging.getLogger(__name__)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import logging
 import os
 import resource
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -14,11 +16,14 @@ from typing import Self
 from server.access.token_buckets import Buckets
 from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
+from server.processes import worker_process
 from server.processes.free_memory import give_back_regularly
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
 GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks at the youngest
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,9 @@ class Worker:
     def _follow_supervisor(self) -> None:
         os.read(self.lifeline_fd, 1)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self.settings.grace_seconds + worker_process.STOP_MARGIN_S)
+        _logger.error("the worker did not stop in time after its supervisor, and is killed")
+        os._exit(1)
 
 
 def _allow_many_connections() -> None:

@@ -14,6 +14,8 @@ from server.observability.metrics import clear_gauges, create_cells, map_cells
 HEALTHY_AFTER_S = 5.0
 FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 10.0
+# On top of the grace period, for what a worker does after its last request.
+STOP_MARGIN_S = 12.0
 
 _logger = logging.getLogger(__name__)
 

@@ -1,9 +1,11 @@
-"""A worker whose supervisor is gone before it serves."""
+"""A worker whose supervisor is gone."""
 
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from server.access.token_buckets import create_buckets_file
@@ -15,25 +17,38 @@ from tests.project.repository import ROOT
 NOWHERE = "postgresql://postgres@/postgres?host=/nonexistent"
 
 
-def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path: Path) -> None:
+@contextmanager
+def orphaned_worker(module: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a worker whose supervisor is gone by the time that it reports to be ready."""
     read_end, ready_fd = os.pipe()
     os.close(read_end)
     lifeline_fd, lifeline_end = os.pipe()
     cells_fd, buckets_fd = create_cells(), create_buckets_file()
+    settings = {"DATABASE_URL": NOWHERE, "DATA_DIR": str(folder), "GRACE_SECONDS": "0", "SPOOL": "off"}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         inherited = (ready_fd, cells_fd, lifeline_fd, buckets_fd, listener.fileno())
         worker = subprocess.Popen(
-            [sys.executable, "-m", "http_bridge", *map(str, inherited)],
+            [sys.executable, "-m", module, *map(str, inherited)],
             pass_fds=inherited, cwd=ROOT,
-            env={**os.environ, "SEESTACK_DATABASE_URL": NOWHERE, "SEESTACK_DATA_DIR": str(tmp_path)},
+            env={**os.environ, **{f"SEESTACK_{name}": value for name, value in settings.items()}},
         )  # fmt: skip
         try:
             wait_until(lambda: not Path(f"/proc/{worker.pid}/fd/{ready_fd}").exists(), "it has reported to nobody")
             os.close(lifeline_end)
-            assert worker.wait(PATIENCE_S) == 0
+            yield worker
         finally:
             worker.kill()
             worker.wait()
             for descriptor in (ready_fd, lifeline_fd, cells_fd, buckets_fd):
                 os.close(descriptor)
+
+
+def test_a_worker_whose_supervisor_dies_while_it_starts_ends_by_itself(tmp_path: Path) -> None:
+    with orphaned_worker("http_bridge", tmp_path) as worker:
+        assert worker.wait(PATIENCE_S) == 0
+
+
+def test_an_orphan_that_does_not_stop_is_ended(tmp_path: Path) -> None:
+    with orphaned_worker("tests.process.stuck_worker", tmp_path) as worker:
+        assert worker.wait(PATIENCE_S) == 1
