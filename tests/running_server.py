@@ -19,7 +19,7 @@ import grpc
 import psycopg
 from psycopg.rows import dict_row
 
-from server.processes.database_setup import prepare_schema
+from server.database.setup import prepare_schema
 from storage.database import connect
 from storage.keys import api_keys
 from storage.keys.projects import create_project, find_project

@@ -10,7 +10,7 @@ from bench.faults.disk import small_disk
 from bench.faults.load import Load
 from bench.faults.postgres import Postgres
 from bench.faults.server import Server
-from server.processes.database_setup import prepare_schema
+from server.database.setup import prepare_schema
 from storage.database import connect
 from storage.keys.api_keys import create_key
 from storage.keys.projects import create_project

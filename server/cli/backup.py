@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
-from server.processes.database_setup import open_database
+from server.database.setup import open_database
 from server.settings import Settings
 from storage.backup import check_backup, restore_backup, write_backup
 

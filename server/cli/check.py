@@ -8,7 +8,7 @@ import click
 
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.database_check import check_database
+from server.database.check import check_database
 from server.processes.listeners import ListenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
 from server.settings import Settings, SettingsError, environment_name

@@ -9,8 +9,8 @@ import click
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.credentials import credentials_path, replace_credentials
-from server.processes.database_setup import connect_current
+from server.database.first_key import credentials_path, replace_credentials
+from server.database.setup import connect_current
 from server.settings import Settings
 from storage.keys.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
 from storage.keys.limits import KeyLimits

@@ -3,7 +3,7 @@
 import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
-from server.processes.database_setup import open_database, prepare_schema
+from server.database.setup import open_database, prepare_schema
 from server.settings import Settings
 from storage.database import connect
 

@@ -4,7 +4,7 @@ import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.database_setup import connect_current
+from server.database.setup import connect_current
 from server.settings import Settings
 from storage.keys.projects import Project, create_project, list_projects
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
-from server.processes.database_setup import open_database
+from server.database.setup import open_database
 from server.settings import Settings
 from storage.client_programs import client_environment, client_program
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from server.cli.options import explains_errors, with_settings
+from server.database.first_key import credentials_path, is_valid_key, read_credentials
 from server.observability.log import configure_logging
-from server.processes.credentials import credentials_path, is_valid_key, read_credentials
 from server.processes.listeners import join_host_port
 from server.processes.main_process import run_server
 from server.processes.metrics_endpoint import METRICS_PATH

@@ -10,8 +10,8 @@ import click
 from server.cli.options import DATABASE_SETTINGS, explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.cli.spool_refused import discard, export, list_, retry
-from server.processes.database_setup import open_database
-from server.processes.spool_drain import drain_lock
+from server.database.setup import open_database
+from server.database.spool_drain import drain_lock
 from server.settings import Settings
 from storage.database import connect
 from storage.database_identity import location_of, read_identity

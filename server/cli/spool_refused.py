@@ -12,7 +12,7 @@ import msgspec
 
 from server.cli.options import explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.processes.spool_drain import drain_lock
+from server.database.spool_drain import drain_lock
 from server.settings import Settings
 from storage.spool.file import SpoolFile
 from storage.spool.folders import find_spool_folders

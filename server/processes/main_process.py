@@ -9,15 +9,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from server.database.first_key import ensure_first_key
+from server.database.maintenance import Maintenance
+from server.database.partition_upkeep import PartitionUpkeep
+from server.database.setup import open_database, require_grants
+from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
-from server.processes.credentials import ensure_first_key
-from server.processes.database_setup import open_database, require_grants
 from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
-from server.processes.maintenance import Maintenance
 from server.processes.metrics_endpoint import MetricsPage
-from server.processes.partition_upkeep import PartitionUpkeep
 from server.processes.signals import Signals
-from server.processes.spool_drain import SpoolDrain
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
 from server.settings import Settings, describe_setting

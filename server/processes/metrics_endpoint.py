@@ -16,9 +16,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.database.partition_upkeep import PartitionUpkeep
+from server.database.spool_drain import SpoolDrain
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
-from server.processes.partition_upkeep import PartitionUpkeep
-from server.processes.spool_drain import SpoolDrain
 from server.processes.supervisor import Supervisor
 from server.settings import Settings
 from server.spools import open_spool

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from server.processes.credentials import read_credentials
+from server.database.first_key import read_credentials
 from storage.embedded.cluster import cluster_path
 from storage.embedded.server import EmbeddedServer
 from tests.process.database import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.processes.credentials import read_credentials
+from server.database.first_key import read_credentials
 from storage.database import connect
 from tests.batches import make_batch
 from tests.process.embedded import launch, new_folder, serve_embedded

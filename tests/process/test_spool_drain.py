@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from server.processes.database_setup import prepare_schema
-from server.processes.spool_drain import DrainFailure, SpoolDrain
+from server.database.setup import prepare_schema
+from server.database.spool_drain import DrainFailure, SpoolDrain
 from server.settings import Settings
 from storage.database import connect
 from storage.database_identity import location_of, read_identity

@@ -1,6 +1,6 @@
 """How many connections to Postgres a server opens at most."""
 
-from server.processes.maintenance import Maintenance
+from server.database.maintenance import Maintenance
 from server.service import IngestService
 from server.settings import Settings
 from storage.spool.drain import Drainer

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from server.processes.connection_count import connections_needed
-from server.processes.database_setup import open_database, require_grants
+from server.database.connection_count import connections_needed
+from server.database.setup import open_database, require_grants
 from server.settings import Settings
 from storage.database import connect, connections_allowed, is_pooled, require_writable
 from storage.errors import NoDatabaseError, SchemaError, StorageUnavailableError

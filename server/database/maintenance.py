@@ -10,7 +10,7 @@ import time
 
 import psycopg
 
-from server.processes.partition_upkeep import PartitionUpkeep
+from server.database.partition_upkeep import PartitionUpkeep
 from storage.database import connect
 from storage.database_identity import location_of, read_identity
 from storage.embedded.server import EmbeddedServer
