@@ -51,7 +51,7 @@ types: .venv/development.stamp ## check types
 proto: .venv/development.stamp ## generate Python from the .proto file
 	@$(BIN)/python proto/generate.py
 
-lock: .venv/development.stamp ## resolve the dependencies of pyproject.toml anew
+lock: .venv/development.stamp ## resolve the dependencies of pyproject.toml again
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--upgrade pyproject.toml --group build --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -1,4 +1,4 @@
-"""Every error a caller can get, and the one table of what each is on either protocol (the ingest contract)."""
+"""Every error a caller can get, and the one table of its status on either protocol (the ingest contract)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -14,7 +14,7 @@ RETRY_AFTER_S = 1
 
 
 class ErrorCode(StrEnum):
-    """Machine-readable codes, as they stand in `error.code` (HTTP) and `ErrorInfo.reason` (gRPC)."""
+    """Machine-readable codes: `error.code` (HTTP) and `ErrorInfo.reason` (gRPC)."""
 
     MALFORMED_REQUEST = "MALFORMED_REQUEST"
     INVALID_API_KEY = "INVALID_API_KEY"
@@ -29,7 +29,7 @@ class ErrorCode(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """What an error is for the caller."""
+    """What the caller gets for an error."""
 
     http_status: int
     grpc_status: grpc.StatusCode
@@ -150,7 +150,7 @@ class ServiceUnavailableError(IngestError):
 
 
 def explain(error: Exception) -> IngestError:
-    """Return what `error` is for the caller; what nobody foresaw is the cause of what is returned."""
+    """Map an error to what the caller is told; an unexpected one becomes the cause of an INTERNAL_ERROR."""
     match error:
         case IngestError():
             return error
@@ -158,6 +158,6 @@ def explain(error: Exception) -> IngestError:
             return ServiceUnavailableError()
         case IdempotencyKeyReusedError():
             return ValidationFailedError({IDEMPOTENCY_FIELD: "was used before with another body"})
-    unforeseen = IngestError()
-    unforeseen.__cause__ = error
-    return unforeseen
+    unexpected = IngestError()
+    unexpected.__cause__ = error
+    return unexpected

@@ -9,13 +9,13 @@ from storage.keys.api_keys import ApiKey
 
 
 class IngestRequest(ABC):
-    """Who calls, and how to get at the batch. The service decides when each of it is asked for."""
+    """The caller's headers and the means to read and decode the batch. The service decides when each is used."""
 
     # Whose request it is; None until the service has found it valid.
     key: ApiKey | None = None
-    # What the request uses up of the limits of its key; None until the key is known, and for a key without limits.
+    # What the request takes from the limits of its key; None until the key is known, and for a key without limits.
     usage: Usage | None = None
-    # What an idempotency key is sent in beside the body; None where that cannot be or is not.
+    # The idempotency key that came in a header or metadata; None without one.
     idempotency_key: str | None = None
 
     def __init__(self, record: RequestRecord) -> None:

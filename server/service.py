@@ -1,6 +1,6 @@
-"""The ingest service: what happens to a request, whichever protocol it came by.
+"""The ingest service: what happens to a request, on either protocol.
 
-The order is the contract's, and `IngestService.ingest` is where it stands: authenticate, count the request, bound the
+The order is the contract's, and `IngestService.ingest` owns it: authenticate, count the request, bound the
 size, decode, validate, count the rows, store, report.
 """
 
@@ -73,7 +73,7 @@ class IngestService:
         await self._pool.open()
 
     async def ingest(self, request: IngestRequest) -> int | IngestError:
-        """Take a request all the way and report it.
+        """Process a request completely and report it.
 
         Return the number of its rows, which are durable then, or why it is refused, when it is time to say so.
         Being cancelled withdraws the request.
@@ -98,7 +98,7 @@ class IngestService:
         return None
 
     async def refuse(self, record: RequestRecord, error: Exception) -> IngestError:
-        """Report a request that ended with `error`, and return what it is to be told, when it is time to."""
+        """Report a request that ended with `error`, and return the refusal, after the pause of its pacing."""
         refusal = explain(error)
         try:
             if isinstance(refusal, RateLimitedError):
@@ -108,12 +108,12 @@ class IngestService:
                 self.reporter.report_abandoned(record)
             else:
                 self.reporter.report_refused(record, refusal)
-        # Frames hold bodies, and would live until the next look for garbage.
+        # Frames hold bodies, and would live until the next garbage collection.
         refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
         return refusal
 
     async def check_ready(self) -> SpoolStatus | None:
-        """Return what is in the spool, None without one that can be used.
+        """Return the status of the spool, None without a usable one.
 
         Raises ServiceUnavailableError when a batch could be kept neither in the database nor in the spool now.
         """
@@ -123,8 +123,8 @@ class IngestService:
                 status = self._spool.status()
         try:
             await check_ready(self._pool)
-            if self._authenticator.is_away or not self._writer.health.is_dependable:
-                raise StorageUnavailableError("the database told no keys, or took no rows, when it was last tried")
+            if self._authenticator.is_down or not self._writer.health.is_dependable:
+                raise StorageUnavailableError("keys could not be looked up, or rows not stored, at the last attempt")
         except StorageUnavailableError as error:
             if self._spool is None or not await asyncio.to_thread(self._spool.has_room):
                 raise ServiceUnavailableError from error
@@ -140,7 +140,7 @@ class IngestService:
             self._spool.close()
 
     async def _submit(self, request: IngestRequest) -> Submission:
-        """Do all that comes before storing, in the order of the contract, and begin to store."""
+        """Do all steps before storing, in the order of the contract, and submit the batch."""
         key = request.key or await self._authenticate(request)
         if key.is_limited:
             request.usage = Usage(key, self._buckets)

@@ -30,7 +30,7 @@ class Contract(StrEnum):
 
 
 class Spooling(StrEnum):
-    """What happens to batches while the database is away."""
+    """What happens to batches while the database is down."""
 
     ON = "on"
     OFF = "off"
@@ -93,10 +93,10 @@ class Settings(BaseSettings):
     )
 
     log_level: LogLevel = Field(
-        LogLevel.INFO, description="what is logged: `info` tells of refused requests, `debug` of accepted ones, too"
+        LogLevel.INFO, description="what is logged: `info` includes refused requests, `debug` accepted ones, too"
     )
     spool: Spooling = Field(
-        Spooling.ON, description="`on` keeps batches on the local disk while the database is away; `off` answers 503"
+        Spooling.ON, description="`on` keeps batches on the local disk while the database is down; `off` answers 503"
     )
     spool_max_bytes: int = Field(2**30, ge=2**20, description="most that the spool may hold, in bytes")
 

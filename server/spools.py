@@ -1,4 +1,4 @@
-"""Which spool of the data folder a server uses, and what it says of the others."""
+"""Which spool of the data folder a server uses, and its messages about the others."""
 
 import logging
 from contextlib import closing
@@ -78,7 +78,7 @@ def report_spools(data_dir: Path, spool: Spool) -> None:
     """Log what is left in the spool that is used, and what waits in others."""
     status = spool.status()
     if status.batches:
-        _logger.warning("the spool holds %d batches of earlier; they are stored now", status.batches)
+        _logger.warning("the spool holds %d batches from an earlier run; they are stored now", status.batches)
     if status.refused:
         _logger.error("%d spooled batches were refused by Postgres; see `seestack-ingest spool list`", status.refused)
     for message in find_waiting_elsewhere(data_dir, spool.folder):

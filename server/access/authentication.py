@@ -1,8 +1,8 @@
 """From raw API keys to projects, through a cache, so that a request seldom asks the database.
 
-Every refusal takes the same way: hash, cache, and for a key of the right form that is not cached, one look-up. All
+Every refusal takes the same path: hash, cache, and for a key of the right form that is not cached, one look-up. All
 look-ups that wait are answered by one query at a time, so that invented keys load the database no more than one
-client would; and what they leave in memory is bounded, apart from the keys that are known.
+client would. The cache of unknown keys is bounded, apart from that of known ones.
 """
 
 import asyncio
@@ -55,12 +55,12 @@ class Authenticator:
     TOUCH_INTERVAL_S = 30.0
     LOOKUP_TIMEOUT_S = 3.0
     RETRY_INTERVAL_S = 0.2
-    PROBE_TIMEOUT_S = 0.5  # the pool tries to connect once for each who asks it
+    PROBE_TIMEOUT_S = 0.5  # the pool tries to connect once for each request to it
 
     def __init__(self, pool: AsyncConnectionPool, copy: KeySnapshot | None, on_wait: Callable[[float], None]) -> None:
-        """`copy` tells keys while the database is away, when there is one.
+        """`copy`, if given, has the keys for while the database is down.
 
-        `on_wait` gets the seconds that a caller waited for the database, whatever it answered.
+        `on_wait` gets the seconds that a caller waited for the database, whatever the answer.
         """
         self._pool = pool
         self._copy = copy
@@ -69,7 +69,7 @@ class Authenticator:
         self._unknown = _Cache(self.MAX_UNKNOWN)
         self._waiting: dict[bytes, asyncio.Future[ApiKey | None]] = {}
         self._is_wanted = asyncio.Event()
-        self.is_away = False  # whether the database could not be asked when it last was
+        self.is_down = False  # whether the last query for keys failed
         self._used: set[UUID] = set()
         self._tasks = [asyncio.create_task(self._answer_lookups()), asyncio.create_task(self._touch_regularly())]
 
@@ -77,13 +77,13 @@ class Authenticator:
         """Return the row of a key that may be used now, and note its use; waits for the database if it is not cached.
 
         A key that is bound to origins may be used only with one of them as `origin`, the caller's Origin header.
-        While the database is away, keys that were known before are taken as they were.
-        Raises InvalidApiKeyError; ServiceUnavailableError when nobody can tell.
+        While the database is down, known keys are valid as they were last seen.
+        Raises InvalidApiKeyError; ServiceUnavailableError when neither the database nor the copy has the key.
         """
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
-        if entry is None and not self.is_away:
+        if entry is None and not self.is_down:
             entry = self._known.get(digest, oldest - self.STALE_S)
             if entry is not None:
                 with suppress(ServiceUnavailableError):
@@ -92,7 +92,7 @@ class Authenticator:
             key = entry[1]
         elif not is_well_formed(raw_key):
             key = None
-        elif self.is_away:
+        elif self.is_down:
             key = self._recall(digest)
         else:
             key = await self._lookup(digest)
@@ -106,11 +106,11 @@ class Authenticator:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        if not self.is_away:
+        if not self.is_down:
             await self._touch()
 
     def _ask_for(self, digest: bytes) -> "asyncio.Future[ApiKey | None]":
-        """Return the answer to be of a look-up that is under way or begins now. Raises ServiceUnavailableError."""
+        """Return the future answer of a look-up, which is in progress or begins now. Raises ServiceUnavailableError."""
         future = self._waiting.get(digest)
         if future is None:
             if len(self._waiting) >= self.MAX_WAITING:
@@ -123,7 +123,7 @@ class Authenticator:
         future = self._ask_for(digest)
         began_at = time.monotonic()
         try:
-            # Others wait for the same future, so a caller that goes away must not cancel it.
+            # Others wait for the same future, so a caller that is cancelled must not cancel it.
             return await asyncio.shield(future)
         finally:
             self._on_wait(time.monotonic() - began_at)
@@ -147,9 +147,9 @@ class Authenticator:
                 found = await self._ask(digests, self.LOOKUP_TIMEOUT_S)
             except Exception as error:
                 _logger.warning("API keys cannot be looked up: %s", error)
-                self.is_away = True
+                self.is_down = True
                 self._answer_without_database()
-                await self._await_return()
+                await self._probe_until_up()
                 continue
             for digest in digests:
                 key = found.get(digest)
@@ -163,14 +163,14 @@ class Authenticator:
                 future.set_result(self._recall(digest))
             except ServiceUnavailableError as error:
                 future.set_exception(error)
-                future.exception()  # whoever waited may be gone
+                future.exception()  # nobody may be waiting any more
 
-    async def _await_return(self) -> None:
-        while self.is_away:
+    async def _probe_until_up(self) -> None:
+        while self.is_down:
             await asyncio.sleep(self.RETRY_INTERVAL_S)
             with suppress(psycopg.Error):
                 await self._ask([], self.PROBE_TIMEOUT_S)
-                self.is_away = False
+                self.is_down = False
 
     async def _ask(self, digests: Collection[bytes], timeout_s: float) -> dict[bytes, ApiKey]:
         return await run(self._pool, partial(lookup_keys, digests=digests), timeout_s)

@@ -12,9 +12,9 @@ _SECOND_NS = 1_000_000_000
 
 
 class Level(NamedTuple):
-    """What is left under one limit: so many, and for how many seconds.
+    """What is left under one limit, and for how many seconds.
 
-    Then there are more: enough for what was just refused, or else all of a burst.
+    After them there is enough for what was just refused, or else a full burst.
     """
 
     bucket: Bucket
@@ -23,11 +23,11 @@ class Level(NamedTuple):
 
 
 class Usage:
-    """How one request uses up the limits of its key."""
+    """What one request takes from the limits of its key."""
 
     def __init__(self, key: ApiKey, buckets: Buckets) -> None:
         self.limits: KeyLimits = key.limits
-        self.levels: list[Level] = []  # of the limits that the request has come to, in their order
+        self.levels: list[Level] = []  # of the limits that were applied to the request, in order
         self._key_id = key.id
         self._buckets = buckets
 

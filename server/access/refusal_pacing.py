@@ -1,12 +1,12 @@
-"""Holding refusals back, so that clients that send on regardless cannot take a worker's time from others."""
+"""Pacing of refusals: clients that ignore them cannot take a worker's time from others."""
 
 import asyncio
 
 
 class RefusalPacer:
-    """Gives the refusals on an event loop their turns: a few at once, further ones so many a second.
+    """Delays the refusals on an event loop: a few are sent at once, further ones at a fixed rate.
 
-    A client that waits for its answers is slowed down by this, whatever it makes of them.
+    This slows down a client that waits for its answers but ignores them.
     """
 
     INTERVAL_S = 0.01  # between turns

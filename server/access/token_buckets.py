@@ -1,8 +1,8 @@
 """Token buckets that all worker processes of a server share (the generic cell rate algorithm, ITU-T I.371).
 
-All that is to be known of a bucket is one number: when it will be full again. The numbers stand in a file that exists
-in memory only, made by the supervisor and inherited by its workers. A worker locks a bucket while it takes from it;
-the kernel lets go of a process's locks when that process ends, however it ends.
+The state of a bucket is one number: when it will be full again. The numbers are in an anonymous file in memory
+(memfd), made by the supervisor and inherited by its workers. A worker locks a bucket while it takes from it; the kernel
+releases a process's locks when it ends, however it ends.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ class Bucket(IntEnum):
 
 
 class Taking(NamedTuple):
-    """What came of taking from a bucket. Times are in nanoseconds."""
+    """The outcome of taking from a bucket. Times are in nanoseconds."""
 
     delay_ns: int  # 0 when it was taken, else the time after which there will be enough
     full_in_ns: int  # the time after which the bucket will be full

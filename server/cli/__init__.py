@@ -21,7 +21,7 @@ def main() -> None:
     \b
     Start here:
       seestack-ingest serve     run the server; its banner shows how to send a batch
-      seestack-ingest sample    send it made-up telemetry
+      seestack-ingest sample    send it generated telemetry
       seestack-ingest psql      look at the rows
       seestack-ingest backup    save the database; `restore` puts it back
 

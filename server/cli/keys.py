@@ -32,7 +32,7 @@ class Origin(click.ParamType[str]):
         scheme, _, host = value.lower().partition("://")
         origin = f"{scheme}://{host.removesuffix(_OWN_PORTS.get(scheme, ''))}"
         if not _ORIGIN.fullmatch(origin):
-            self.fail(f"{value!r} is no origin: give scheme and host, e.g. https://app.example.com", param, ctx)
+            self.fail(f"{value!r} is not an origin: give scheme and host, e.g. https://app.example.com", param, ctx)
         return origin
 
 
@@ -47,9 +47,11 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--project", required=True, metavar="NAME|ID", help="Project the key is for.")
-@click.option("--name", default="default", show_default=True, help="What the key is for, to tell it from others.")
+@click.option("--name", default="default", show_default=True, help="What the key is for; `keys list` shows it.")
 @click.option(
-    "--expires-in-days", type=click.FloatRange(min=0, min_open=True, max=36500), help="Lifetime; for good without it."
+    "--expires-in-days",
+    type=click.FloatRange(min=0, min_open=True, max=36500),
+    help="Lifetime; without it the key does not expire.",
 )
 @click.option(
     "--origin",
@@ -73,7 +75,7 @@ def create(
     as_json: bool,
     **rates: Any,
 ) -> None:
-    """Create a key and show it, once. It is without limits but for those that are given.
+    """Create a key and show it, once. It has only the limits that are given.
 
     A key that browsers show to everyone should be bound to origins and limited.
     """
@@ -106,7 +108,7 @@ def list_(settings: Settings, project: str | None, *, as_json: bool) -> None:
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
 def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
-    """Make KEY invalid for good."""
+    """Make KEY invalid; this cannot be undone."""
     with connect_current(settings) as connection:
         revoked = revoke_key(connection, find_key(connection, key))
         is_first = replace_credentials(connection, settings.data_dir, revoked, None)

@@ -1,4 +1,4 @@
-"""Flags that stand for settings, and what all commands do about errors."""
+"""Flags for settings, and the error handling of all commands."""
 
 import functools
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
 
 
 def explains_errors(command: Command) -> Command:
-    """Turn what is expected to go wrong into one line and a non-zero exit code."""
+    """Turn expected errors into one line and a non-zero exit code."""
 
     @functools.wraps(command)
     def call(**arguments: Any) -> Any:

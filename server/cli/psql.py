@@ -21,7 +21,7 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     with open_database(settings) as (url, _):
         # Ctrl-C is for psql, which cancels a query by it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        done = subprocess.run(  # noqa: S603 - the program that comes along
+        done = subprocess.run(  # noqa: S603 - a program of the wheel
             [client_program("psql"), *arguments], env=client_environment(url), check=False
         )
     sys.exit(done.returncode)

@@ -28,7 +28,7 @@ from server.settings import Settings
     "--ca-cert",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
     metavar="FILE",
-    help="PEM file of the CAs to trust, or a self-made certificate; the server is spoken to over TLS.",
+    help="PEM file of the CAs to trust, or a self-made certificate; the connection uses TLS.",
 )
 @click.option("--project-id", help="Project of the key.  [default: from credentials.json in the data folder]")
 @click.option("--api-key", envvar="SEESTACK_API_KEY", show_envvar=True, help="Raw key.  [default: as above]")
@@ -48,7 +48,7 @@ def sample(
     *,
     as_json: bool,
 ) -> None:
-    """Send realistic made-up telemetry to a running server."""
+    """Send realistic generated telemetry to a running server."""
     credentials = read_credentials(settings.data_dir) or ("", "")
     project_id, api_key = project_id or credentials[0], api_key or credentials[1]
     if not project_id or not api_key:

@@ -1,4 +1,4 @@
-"""Made-up telemetry that looks like the real thing, and clients that send it."""
+"""Generated telemetry that looks real, and clients that send it."""
 
 import http.client
 import random
@@ -45,7 +45,7 @@ class Client(Protocol):
 
 
 def make_items(count: int, source: random.Random) -> list[dict[str, Any]]:
-    """Return `count` made-up items, as the JSON body spells them, of about this moment."""
+    """Return `count` generated items, as in a JSON body, with the present time."""
     return [_make_item(source) for _ in range(count)]
 
 
@@ -70,7 +70,7 @@ class HttpClient:
             else:
                 self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
         except ValueError as error:
-            raise SendError(f"{url} is no URL of a server: {error}") from error
+            raise SendError(f"{url} is not the URL of a server: {error}") from error
         except OSError as error:
             raise SendError(f"{ca_cert} holds no certificates: {error}") from error
         self._headers = {KEY_HEADER: raw_key, "Content-Type": "application/json"}
@@ -117,7 +117,7 @@ class GrpcClient:
 def send_at_rate(
     client: Client, project_id: str, *, rows: int, rows_per_second: float, batch_size: int
 ) -> Iterator[int]:
-    """Send `rows` made-up rows at an even rate and yield how many were stored, batch by batch. Raises SendError."""
+    """Send `rows` generated rows at an even rate and yield how many were stored, batch by batch. Raises SendError."""
     source = random.Random()  # noqa: S311 - nothing secret
     started = time.monotonic()
     sent = 0

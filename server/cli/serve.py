@@ -63,7 +63,7 @@ def serve(settings: Settings) -> None:
     127.0.0.1: HTTP on port 8080, gRPC on port 50051, metrics on port 9464.
     """
     configure_logging(settings.log_level)
-    # The embedded server's location is no setting of the user's, so the banner must not take it for one.
+    # The embedded server's URL is not a setting that the user made: the banner must not show it as one.
     is_embedded = settings.database_url is None
 
     def announce(effective: Settings) -> None:

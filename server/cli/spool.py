@@ -1,4 +1,4 @@
-"""`seestack-ingest spool`: what waits on the local disk, and storing it."""
+"""`seestack-ingest spool`: what waits on the local disk, and draining it."""
 
 import asyncio
 import time
@@ -57,14 +57,14 @@ def drain(settings: Settings, *, timeout_s: float) -> None:
     with open_database(settings) as (url, _):
         folder = _find_spool(settings, url)
         if folder is None:
-            click.echo(f"no spool in {settings.data_dir} is for this database; `spool status` shows whose they are")
+            click.echo(f"no spool in {settings.data_dir} is for this database; `spool status` shows their databases")
             return
         with closing(Spool(folder, max_bytes=0)) as opened, drain_lock(folder) as is_mine:
             before = opened.status().batches
             if is_mine:
                 why = asyncio.run(_drain(opened, url, deadline))
             else:
-                click.echo("a running server empties this spool; waiting for it")
+                click.echo("a running server drains this spool; waiting for it")
                 why = _watch(opened, deadline)
             left = opened.status().batches
     if left:

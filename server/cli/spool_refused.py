@@ -69,8 +69,8 @@ def list_(settings: Settings, *, as_json: bool) -> None:
 def export(settings: Settings, *, ids: Sequence[str]) -> None:
     """Print refused batches, all or those of the ids, one JSON object a line.
 
-    A line has the fields of an ingest request's body, so once its values are put right it can be sent again as it is;
-    `refused` tells what Postgres said, and is ignored then. The batches stay: see `discard`.
+    A line has the fields of an ingest request's body, so once its values are corrected it can be sent again as it is;
+    `refused` has the reason that Postgres gave, and is ignored when the line is sent. The batches stay: see `discard`.
     """
     with _open_refused(settings.data_dir) as refused:
         for each in _choose(refused, ids) if ids else refused:
@@ -87,7 +87,7 @@ def export(settings: Settings, *, ids: Sequence[str]) -> None:
 def retry(settings: Settings, *, ids: Sequence[str], is_all: bool, is_dry: bool, as_json: bool) -> None:
     """Put refused batches into the spool again, to be stored with the others.
 
-    That helps once what they were refused for is mended in the database, or understood by a newer version.
+    This helps once the cause is removed in the database, or handled by a newer version.
     """
     if bool(ids) == is_all:
         raise click.UsageError("name the ids of batches (see `spool list`), or give --all")
@@ -118,7 +118,7 @@ def retry(settings: Settings, *, ids: Sequence[str], is_all: bool, is_dry: bool,
 @with_settings("data_dir")
 @explains_errors
 def discard(settings: Settings, *, ids: Sequence[str], as_json: bool) -> None:
-    """Delete refused batches for good, as after `export` and sending them again."""
+    """Delete refused batches, for example after `export` and sending them again."""
     if not ids:
         raise click.UsageError("name the ids of batches (see `spool list`)")
     with _open_refused(settings.data_dir) as refused:

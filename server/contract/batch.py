@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Stands beside the items, and is as good as the header Idempotency-Key.
+# A field of the batch, equivalent to the header Idempotency-Key.
 IDEMPOTENCY_FIELD: Final = "idempotencyKey"
 
 
 class NotAnArray:
-    """Stands for a `requests` value that is no array. Only JSON can say that."""
+    """Stands for a `requests` value that is not an array, which only JSON can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class RawItems:
     """The items of a batch as columns, by the names of FIELDS. None stands for absent, and for null in JSON.
 
     A timestamp is an int (microseconds since 1970-01-01 UTC), a Violation that says why it is none, or None; the others
-    are whatever the caller sent. `not_objects` are the positions that held something else than an object; their
+    are what the caller sent. `not_objects` are the positions of items that are not objects; their
     column values are None.
     """
 
@@ -28,7 +28,7 @@ class RawItems:
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """A decoded but unchecked batch, with the idempotency key that stands in it."""
+    """A decoded but unchecked batch, with the idempotency key in it."""
 
     project_id: object
     items: RawItems | type[NotAnArray] | None

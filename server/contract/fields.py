@@ -1,7 +1,7 @@
-"""The fields of an item: the one table that both protocols, the rules, the OpenAPI document and the sample work by.
+"""The fields of an item: the one table from which protocols, rules, the OpenAPI document and the sample are made.
 
 A field has one name: its column and its protobuf field are spelled alike (`trace_id`), and JSON has protobuf's mapping
-of that (`traceId`). The types of the columns stand in storage.writing.http_requests. Tests hold the `.proto` file, the
+of that (`traceId`). The types of the columns are in storage.writing.http_requests. Tests hold the `.proto` file, the
 columns and the migrated database to this table.
 """
 

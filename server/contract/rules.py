@@ -34,13 +34,13 @@ NO_OFFSET = Violation("must be a valid ISO-8601 date-time with Z or an offset")
 
 
 class Rule(Protocol):
-    """What is right for the values of one field. `schema` says so in JSON Schema, as far as that can be said there."""
+    """The rule for the values of one field. `schema` is the same in JSON Schema, as far as that goes."""
 
     schema: Schema
     required: bool
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
-        """Return the values as they are stored; None when at a glance some may be wrong. None is never empty."""
+        """Return the values as they are stored; None when some may be wrong. `column` is never empty."""
 
     def examine(self, value: object) -> object:
         """Return one value as it is stored, or a Violation."""
@@ -216,5 +216,5 @@ def _are_among(allowed: frozenset[str], column: Sequence[object]) -> bool:
 
 
 def _has_blank(text: str, values: Sequence[str]) -> bool:
-    # Most texts have no white space at all, which one look at all of them tells.
+    # Most texts have no white space at all, which one search over all of them shows.
     return text.split(None, 1) != [text] and not all(map(str.strip, values))

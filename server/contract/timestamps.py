@@ -39,7 +39,7 @@ def parse_rfc3339(text: str) -> int | Violation:
 def parse_rfc3339_column(values: Sequence[str]) -> Sequence[int | Violation]:
     """Return `parse_rfc3339` of each value, much faster for the form that nearly every sender uses.
 
-    Raises TypeError when a value is no string.
+    Raises TypeError when a value is not a string.
     """
     text = "".join(values)
     is_common = (

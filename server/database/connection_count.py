@@ -7,6 +7,6 @@ from storage.spool.drain import Drainer
 
 
 def connections_needed(settings: Settings) -> int:
-    """Return the most connections of a server with these settings: its workers' and those of the process above them."""
+    """Return the most connections of a server with these settings: those of its workers and of the main process."""
     workers = settings.http_workers + settings.grpc_workers
     return workers * IngestService.CONNECTIONS + Maintenance.CONNECTIONS + Drainer.CONNECTIONS

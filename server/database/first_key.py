@@ -1,4 +1,4 @@
-"""The first project and its key, which are made with the embedded database, and the file that tells them."""
+"""The first project and key, which are made with the embedded database, and the file that holds them."""
 
 import json
 import logging

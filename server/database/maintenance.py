@@ -1,7 +1,7 @@
-"""What a server does beside serving.
+"""Maintenance: what a server does in the background.
 
-The schema, its partitions for the days to come, idempotency keys that are old enough to be forgotten, the embedded
-database's health, and a copy of the API keys on disk.
+Migrations, partitions for the coming days, deletion of old idempotency keys, restart of the embedded database, and the
+copy of the API keys on disk.
 """
 
 import logging
@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """A thread of the supervisor that keeps the database in order until it is stopped."""
+    """A thread of the main process that maintains the database until it is stopped."""
 
     CONNECTIONS = 1
 
@@ -43,7 +43,7 @@ class Maintenance:
         partitions: PartitionUpkeep,
         key_snapshot: KeySnapshot | None,
     ) -> None:
-        """Look after the database from now on, and keep `key_snapshot` like it, if given."""
+        """Maintain the database from now on, and keep `key_snapshot`, if given, up to date with it."""
         self._url = database_url
         self._embedded = embedded
         self._partitions = partitions
@@ -63,19 +63,19 @@ class Maintenance:
         while not self._stopped.is_set():
             try:
                 if self._embedded is not None and self._embedded.ensure_running():
-                    _logger.warning("the embedded Postgres was gone and is started again")
+                    _logger.warning("the embedded Postgres had ended and was started again")
                 if time.monotonic() >= self._next_schema_at:
                     self._keep_schema()
                 if self._known_keys is not None and time.monotonic() >= self._next_keys_at:
                     self._copy_keys(self._known_keys)
             except (StorageError, psycopg.Error, OSError) as error:
-                _logger.warning("maintenance failed and is tried again: %s", error)
+                _logger.warning("maintenance failed, retry in a moment: %s", error)
             self._stopped.wait(INTERVAL_S)
 
     def _keep_schema(self) -> None:
         self._next_schema_at = time.monotonic() + RETRY_INTERVAL_S
         with connect(self._url) as connection:
-            migrate(connection)  # what could not be done at the start, because the database was away
+            migrate(connection)  # not done at the start if the database was down then
             is_complete = self._partitions.make(connection)
             forget_claims(connection)
         if is_complete:

@@ -1,7 +1,7 @@
-"""Partitions for the days to come, made beside others who use the table.
+"""Making partitions for the coming days while the table is in use.
 
-Attaching a partition waits for everybody who uses the default partition, a backup among them, so it is tried for a
-moment only and again later. Meanwhile rows of that day are stored in the default partition.
+Attaching a partition waits for every transaction that uses the default partition, such as a backup, so it is tried
+briefly and again later. Meanwhile rows of that day are stored in the default partition.
 """
 
 import logging
@@ -13,7 +13,7 @@ import psycopg
 from storage.partitions import days_due, ensure_partitions
 from storage.privileges import owns_schema
 
-LONG_S = 3600.0  # after which a partition that is not made yet is told of again, as an error
+LONG_S = 3600.0  # after which a partition that is still missing is logged again, as an error
 
 _OF_OTHERS = (
     "run `seestack-ingest migrate` as the tables' owner every day, which makes the partitions of the coming week; "
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 class PartitionUpkeep:
-    """Makes the partitions that are due, whenever it is asked to, and tells once what keeps it from that."""
+    """Makes the partitions that are due, when called, and logs once what prevents it."""
 
     def __init__(self) -> None:
         self.missing = 0  # days near today without a partition, when it was last looked
@@ -54,12 +54,12 @@ class PartitionUpkeep:
             self._late_since = now
             self._tell(
                 logging.WARNING,
-                "a partition has to wait for a transaction of others, perhaps a backup, and is made once that ended; "
+                "a partition has to wait for another transaction, maybe a backup, and is made once that has ended; "
                 "rows of that day are stored in the default partition meanwhile",
             )
         elif now - self._late_since > LONG_S:
             self._late_since, self._is_told = now, False
-            self._tell(logging.ERROR, "a partition still waits: a transaction of others holds http_requests_default")
+            self._tell(logging.ERROR, "a partition still waits: another transaction locks http_requests_default")
 
     def _tell(self, level: int, message: str) -> None:
         if not self._is_told:

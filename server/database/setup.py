@@ -51,7 +51,7 @@ def prepare_schema(connection: psycopg.Connection) -> list[str]:
         return applied + ensure_partitions(connection, datetime.now(UTC).date())
     except psycopg.errors.LockNotAvailable as error:
         raise SchemaError(
-            "the migrations are applied, but a partition has to wait for a transaction of others, perhaps a backup: "
+            "the migrations are applied, but a partition has to wait for another transaction, maybe a backup: "
             "run this again once it has ended"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:

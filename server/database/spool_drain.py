@@ -1,4 +1,4 @@
-"""The thread that empties a server's spool into its database."""
+"""The thread that drains a server's spool into its database."""
 
 import asyncio
 import fcntl
@@ -61,9 +61,9 @@ def drain_lock(folder: Path) -> Iterator[bool]:
 
 
 class SpoolDrain:
-    """A thread of the supervisor that empties the spool whenever the database can be used, until it is stopped.
+    """A thread of the main process that drains the spool whenever the database can be used, until it is stopped.
 
-    Whatever goes wrong, it says so, counts it in `failures`, and tries again.
+    Every failure is logged, counted in `failures`, and retried.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -88,7 +88,7 @@ class SpoolDrain:
             self._thread.join(STOP_TIMEOUT_S)
 
     def _run(self) -> None:
-        # Each round opens the spool anew: what is wrong with a file may be mended by another one in its place.
+        # Each round opens the spool again: a file that failed may have been replaced.
         while not self._stopped.wait(self._backoff_s or LOCK_INTERVAL_S):
             try:
                 spool = open_spool(self._settings)
@@ -96,7 +96,7 @@ class SpoolDrain:
                 with closing(spool):
                     self._drain_when_alone(spool)
             except Exception as error:
-                # A thread that ends would leave what was acknowledged where it is.
+                # If the thread ended, acknowledged batches would stay in the spool.
                 self._note_failure(error)
                 self._backoff_s = min(max(LOCK_INTERVAL_S, 2 * self._backoff_s), LONGEST_BACKOFF_S)
 
@@ -128,7 +128,7 @@ class SpoolDrain:
     def _note_failure(self, error: Exception) -> None:
         failure = DrainFailure.of(error)
         self.failures[failure] += 1
-        message = f"the spool cannot be emptied: {error}"
+        message = f"the spool cannot be drained: {error}"
         if message != self._said or time.monotonic() > self._said_at + REMINDER_INTERVAL_S:
             level = logging.WARNING if failure is DrainFailure.DATABASE else logging.ERROR
             _logger.log(level, "%s", message, exc_info=failure is DrainFailure.INTERNAL)
@@ -136,5 +136,5 @@ class SpoolDrain:
 
     def _note_success(self) -> None:
         if self._said:
-            _logger.warning("the spool is being emptied again")
+            _logger.warning("the spool is being drained again")
             self._said = ""

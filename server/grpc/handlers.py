@@ -1,4 +1,4 @@
-"""The gRPC face of the ingest service.
+"""The gRPC side of the ingest service.
 
 Handlers take the messages as bytes, and only when the service asks for them: a key is checked before its message is
 read, and a message before it is decoded. That is why the unary method is served as a stream of one message, which is
@@ -33,12 +33,12 @@ _STREAM = "StreamHttpRequests"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _Response = TypeVar("_Response")
-# The outcomes to be of a stream's batches, in their order; None comes after the last.
+# The future outcomes of a stream's batches, in their order; None comes after the last.
 _Outcomes: TypeAlias = "asyncio.Queue[asyncio.Task[int | IngestError] | None]"
 
 
 class _Call:
-    """One call: its metadata, its request id, its messages, and how it ends badly."""
+    """One call: its metadata, its request id, its messages, and its refusal."""
 
     def __init__(self, context: "Context", protocol: Protocol, rpc: str) -> None:
         self.context = context
@@ -74,7 +74,7 @@ class _Call:
 
 
 class _Batch(IngestRequest):
-    """A batch of a stream, which has come."""
+    """A batch of a stream, which has arrived."""
 
     def __init__(self, call: _Call, data: bytes = b"") -> None:
         super().__init__(RequestRecord(call.protocol, call.request_id, call.target))
@@ -95,7 +95,7 @@ class _Batch(IngestRequest):
 
 
 class _UnaryBatch(_Batch):
-    """The batch of a unary call, which may still be coming."""
+    """The batch of a unary call, which may still be arriving."""
 
     def __init__(self, call: _Call, reads: MessageReads) -> None:
         super().__init__(call)

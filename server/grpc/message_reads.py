@@ -1,4 +1,4 @@
-"""Bounds the messages that a gRPC worker takes in at once: gRPC holds what has come of each until it is whole."""
+"""Bounds the messages that a gRPC worker receives at once: gRPC buffers each until it is complete."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from server.errors import ServiceUnavailableError
 
 
 class MessageReads:
-    """Gives reads their turns. One that takes long is cut off as soon as others wait, so that they never wait long."""
+    """Limits the reads at once. One that takes long is cut off as soon as others wait, so that they never wait long."""
 
     PATIENCE_S = 2.0
 

@@ -12,7 +12,7 @@ from server.grpc.handlers import SERVICE_NAME
 
 
 class _MethodFindingPool:
-    """The default pool of descriptors, but that it finds methods, too: some clients ask for one by its full name."""
+    """The default descriptor pool, which also finds methods: some clients ask for one by its full name."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()

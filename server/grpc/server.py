@@ -1,4 +1,4 @@
-"""The gRPC server of a worker: of grpc.aio, and made anew when a request breaks it."""
+"""The gRPC server of a worker: a grpc.aio server, which is replaced when a request breaks it."""
 
 import asyncio
 import ctypes
@@ -38,7 +38,7 @@ class GrpcServer:
         await self._server.start()
 
     async def watch(self) -> None:
-        """Have another server take over whenever one breaks; return when this process had better be replaced."""
+        """Have another server take over whenever one breaks; return when this process should be replaced."""
         while self._broken < MOST_BROKEN:
             try:
                 await self._server.wait_for_termination(CHECK_INTERVAL_S)

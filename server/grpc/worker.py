@@ -20,7 +20,7 @@ from server.service import IngestService
 from server.settings import Settings
 
 HEALTH_INTERVAL_S = 1.0
-# A client whose connection is this old makes its next call on a new one, perhaps to another worker; calls and streams
+# A client whose connection is this old makes its next call on a new one, maybe to another worker; calls and streams
 # under way on the old one go on.
 MAX_CONNECTION_AGE_S = 600.0
 
@@ -92,7 +92,7 @@ class _HealthServicer(health.aio.HealthServicer):
         self._stopping = asyncio.Event()
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the method's name in the protocol
-        """Report each change of a service's health, until the client or the server goes."""
+        """Report each change of a service's health, until the client cancels or the server stops."""
         watch = asyncio.create_task(super().Watch(request, context))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -102,7 +102,7 @@ class _HealthServicer(health.aio.HealthServicer):
             stopping.cancel()
 
     async def enter_graceful_shutdown(self) -> None:
-        """Report NOT_SERVING for good, and end all watching."""
+        """Report NOT_SERVING from now on, and end all watches."""
         await super().enter_graceful_shutdown()
         self._stopping.set()
 

@@ -1,7 +1,7 @@
 """Log lines, to standard error: for people on a terminal, otherwise one JSON object a line.
 
-What clients sent may stand in a line, so nothing can begin a line of its own, steer a terminal, or be of any length;
-and API keys are hidden wherever they turn up.
+A line may quote what clients sent: it cannot begin a new line, control a terminal, or be of any length,
+and API keys are hidden wherever they appear.
 """
 
 import json
@@ -29,7 +29,7 @@ _FIELDS = "fields"  # of a record: what `event_fields` put there
 
 _logger = logging.getLogger(__name__)
 
-# Under these names come errors out of grpc.aio.
+# The loggers of errors from grpc.aio.
 _NAMES_OF_GRPC = frozenset({"asyncio", "grpc._cython.cygrpc"})
 
 
@@ -48,11 +48,11 @@ def event_fields(**fields: object) -> Mapping[str, object]:
 
 
 def configure_logging(level: LogLevel) -> None:
-    """Set up logging for this process; exceptions that nobody catches are logged, too."""
+    """Set up logging for this process; uncaught exceptions are logged, too."""
     handler = logging.StreamHandler()
     handler.setFormatter(PeopleFormatter() if handler.stream.isatty() else JsonFormatter())
     handler.addFilter(_is_ours)
-    # What others call debugging may quote requests.
+    # Debug lines of libraries may quote requests.
     logging.basicConfig(
         level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler], force=True
     )
@@ -66,7 +66,7 @@ def configure_logging(level: LogLevel) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes JSON in ASCII of a record."""
+    """Formats a record as JSON in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -83,7 +83,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PeopleFormatter(logging.Formatter):
-    """Makes a line of words of a record, and indented ones of its traceback."""
+    """Formats a record as words, with its traceback indented below."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, or more with a traceback."""
@@ -125,7 +125,7 @@ def _quote(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return text in which whatever a terminal would not show as it is has become an escape sequence."""
+    """Return text in which everything that a terminal would not print is an escape sequence."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -138,4 +138,4 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    _logger.critical("not foreseen: the process or a thread of it ends", exc_info=(kind, error or kind(), trace))
+    _logger.critical("uncaught exception: a process or thread ends", exc_info=(kind, error or kind(), trace))

@@ -1,4 +1,4 @@
-"""What is told of a request once it has ended, whichever protocol it came by: it is counted, and may be logged."""
+"""The report of a request that has ended, on either protocol: it is counted, and may be logged."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ class RequestReporter:
         self._limit = LineLimit()
 
     def report_accepted(self, record: RequestRecord, rows: int) -> None:
-        """Tell of a request whose rows were acknowledged."""
+        """Report a request whose rows were acknowledged."""
         duration_s = self._count(record, ACCEPTED)
         self._metrics.count_rows(record.protocol, rows)
         if _logger.isEnabledFor(logging.DEBUG):
@@ -45,9 +45,9 @@ class RequestReporter:
             _log(logging.DEBUG, "request accepted", record, ACCEPTED, duration_s, status=status, rows=rows)
 
     def report_refused(self, record: RequestRecord, error: IngestError) -> None:
-        """Tell of a request that was answered with `error`, whose cause, if any, is what nobody foresaw."""
+        """Report a request that was answered with `error`; its cause, if any, is an unexpected exception."""
         duration_s = self._count(record, error.code)
-        # Where JSON is broken is told in details, too, but that is no field.
+        # The position of broken JSON is in details, too, but it is not a field.
         wrong = _fields_in(error.details) if error.code is ErrorCode.VALIDATION_ERROR else set()
         self._metrics.count_refused(wrong)
         level = _LEVELS.get(error.code, logging.INFO)
@@ -61,17 +61,17 @@ class RequestReporter:
             )  # fmt: skip
 
     def report_abandoned(self, record: RequestRecord) -> None:
-        """Tell of a request whose client did not wait for the answer."""
+        """Report a request whose client did not wait for the answer."""
         duration_s = self._count(record, ABANDONED)
         if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, (record.project_id, ABANDONED)):
             _log(logging.INFO, "request abandoned", record, ABANDONED, duration_s, status="CANCELLED", rows=0)
 
     def report_stopped(self, record: RequestRecord) -> None:
-        """Tell of a stream that ends because its worker stops."""
+        """Report a stream that ends because its worker stops."""
         self._count(record, STOPPED)
 
     def report_failed_handshake(self, reason: str) -> None:
-        """Tell of a TLS handshake over HTTP that failed, for a reason in OpenSSL's words."""
+        """Report a failed TLS handshake over HTTP, with OpenSSL's reason."""
         self._metrics.count_failed_handshake(Protocol.HTTP)
         if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, reason):
             _logger.info("TLS handshake failed", extra=event_fields(protocol=Protocol.HTTP, reason=reason))
@@ -83,9 +83,9 @@ class RequestReporter:
 
 
 class LineLimit:
-    """Admits so many lines a second, fewer of each kind, and then says how many were left out.
+    """Limits lines a second, in all and of each kind, and then says how many were left out.
 
-    Clients may be refused thousands of times a second, and a log that is written to holds up the event loop.
+    Clients may be refused thousands of times a second, and writing to the log blocks the event loop.
     """
 
     LINES_PER_SECOND = 100
@@ -97,7 +97,7 @@ class LineLimit:
         self._level_left_out = logging.NOTSET
 
     def admits(self, level: int, kind: object) -> bool:
-        """Tell whether a line may be written now; lines of the same kind tell more or less the same."""
+        """Tell whether a line may be written now; lines of the same kind say much the same."""
         if not self._seen:
             asyncio.get_running_loop().call_later(1.0, self._end_second)
         self._seen[kind] += 1

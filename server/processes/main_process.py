@@ -1,4 +1,4 @@
-"""The main process of `seestack-ingest serve`: from an empty folder to a running server, and back down again."""
+"""The main process of `seestack-ingest serve`: it starts all parts of a server, in order, and stops them."""
 
 import logging
 import os
@@ -82,7 +82,7 @@ def _prepare_database(
 ) -> Path | None:
     """Bring the database up to date and return the folder of its spool, None without one.
 
-    While it is away, what is known of it from before must do. Raises StorageError.
+    While it is down, the spool and the keys that were last used with it are taken. Raises StorageError.
     """
     try:
         with connect(url) as connection:
@@ -96,7 +96,7 @@ def _prepare_database(
         folder = recall_spool_folder(settings, url)
         if folder is None or not KeySnapshot(folder).exists or is_refused_for_good(url):
             raise
-        _logger.warning("%s; batches are kept in the spool until the database is back", error)
+        _logger.warning("%s; batches go to the spool until the database is up", error)
         return folder
     return assign_spool_folder(settings, url, identity)
 
@@ -127,7 +127,7 @@ def _warn_of_plain_text(*listeners: socket.socket) -> None:
     open_ports = [join_host_port(*each.getsockname()[:2]) for each in listeners if not is_loopback(each)]
     if open_ports:
         _logger.warning(
-            "whoever is on the network's way can read what is sent to %s, API keys included: "
+            "plain text: what is sent to %s, API keys included, can be read on the network; "
             "set %s and %s, or put a TLS proxy in front and listen on 127.0.0.1",
             " and ".join(open_ports), describe_setting("tls_cert"), describe_setting("tls_key"),
         )  # fmt: skip

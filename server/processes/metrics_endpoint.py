@@ -1,4 +1,4 @@
-"""`GET /metrics` for Prometheus, on a port of its own: what all workers counted, and what the supervisor knows."""
+"""`GET /metrics` for Prometheus, on a port of its own: what all workers counted, and the state of the main process."""
 
 import logging
 import socket
@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 
 class MetricsPage:
-    """A thread of the supervisor that answers on a listening socket until it is stopped."""
+    """A thread of the main process that answers on a listening socket until it is stopped."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class MetricsPage:
 
 
 class _MetricsCollector(Collector):
-    """Gathers all metrics anew at each scrape."""
+    """Collects all metrics at each scrape."""
 
     def __init__(
         self, settings: Settings, supervisor: Supervisor, partitions: PartitionUpkeep, drain: SpoolDrain
@@ -92,13 +92,13 @@ class _MetricsCollector(Collector):
 
     def _about_spool(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(
-            f"{PREFIX}spool_drain_failures", "Attempts to empty the spool that failed.", labels=["cause"]
+            f"{PREFIX}spool_drain_failures", "Attempts to drain the spool that failed.", labels=["cause"]
         )
         for cause, count in self._drain.failures.items():
             failures.add_metric([cause], count)
         yield failures
         try:
-            # Opened anew, since its file may have been replaced.
+            # Opened at each scrape: the file may have been replaced.
             spool = open_spool(self._settings)
             if spool is None:
                 return

@@ -1,4 +1,4 @@
-"""What signals ask of the `serve` process."""
+"""The signals of the `serve` process, as flags."""
 
 import os
 import signal

@@ -15,7 +15,7 @@ from server.processes.signals import Flag
 from server.processes.worker_process import STOP_MARGIN_S, WorkerProcess
 from server.settings import Settings
 
-# Worker processes are told apart by name only: this package does not import the bridge.
+# Workers are started by their module's name: this package does not import the bridge.
 HTTP_MODULE = "http_bridge"
 GRPC_MODULE = "server.grpc.worker"
 
@@ -25,7 +25,7 @@ POLL_INTERVAL_S = 0.1
 _logger = logging.getLogger(__name__)
 
 WORKER_ENVIRONMENT = {
-    # What gRPC itself logs are mistakes of clients, and that a worker has stopped to listen.
+    # gRPC itself logs clients' mistakes, and that a worker has stopped listening.
     "GRPC_VERBOSITY": "NONE",
     # glibc gives large blocks back to the system at once, and keeps to few arenas, so that a worker is as small after
     # a flood as before it.
@@ -36,7 +36,7 @@ WORKER_ENVIRONMENT = {
 
 
 class WorkerStartError(Exception):
-    """A worker did not come up when the server was started."""
+    """A worker did not start when the server was started."""
 
 
 class Supervisor:
@@ -86,7 +86,7 @@ class Supervisor:
     def start(self, stop: Flag) -> None:
         """Start all workers, and wait until they serve or `stop` is set.
 
-        What the system cannot give at the moment is asked for again. Raises WorkerStartError when a worker ends, or
+        A worker for which the system has no resources is tried again. Raises WorkerStartError when a worker ends, or
         does not serve in time.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S

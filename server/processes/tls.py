@@ -65,7 +65,7 @@ class TlsFiles:
     async def follow(self, reload: asyncio.Event, protocol: str) -> None:
         """Keep `material` new, until cancelled: every two seconds, and whenever `reload` is set.
 
-        What became of files that were replaced is logged; a warning is not repeated while its cause stays.
+        The outcome of a replacement of files is logged; a warning is not repeated while its cause stays.
         """
         warning = ""
         while True:
@@ -132,8 +132,8 @@ def check_dates(settings: Settings, material: TlsMaterial) -> None:
 def use_newest(files: TlsFiles, on_failure: Callable[[str], None]) -> ssl.SSLContext:
     """Return a context whose handshakes use what `files` hold at that time.
 
-    `on_failure` is called with OpenSSL's reason when a handshake fails; that of a client which leaves or falls silent
-    does not fail.
+    `on_failure` is called with OpenSSL's reason when a handshake fails; a client that disconnects or stops
+    responding is not a failure.
     """
     context = files.material.context
 

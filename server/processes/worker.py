@@ -1,4 +1,4 @@
-"""What every worker process has: settings from its environment, and the pipes that tie it to its supervisor."""
+"""What every worker process has: settings from its environment, and pipes to and from its supervisor."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ from server.processes.free_memory import give_back_regularly
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
-GC_THRESHOLD = 50_000  # container objects made and not freed, between two looks at the youngest
+GC_THRESHOLD = 50_000  # net allocations of containers between two collections of the youngest generation
 
 _logger = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Worker:
 
     @classmethod
     def from_command_line(cls) -> Self:
-        """Read the arguments and the environment; from here on the supervisor's end is this process's end."""
+        """Read the arguments and the environment; from here on this process stops when the supervisor ends."""
         settings = load_settings()
         configure_logging(settings.log_level)
         _allow_many_connections()
-        # What is imported lives for ever, and requests leave no cycles behind: looking for garbage is mostly vain.
+        # What is imported is never freed, and requests leave no reference cycles: collections find next to nothing.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         ready_fd, cells_fd, lifeline_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
@@ -83,7 +83,7 @@ class Worker:
 
     def report_ready(self) -> None:
         """Tell the supervisor that requests are served from now on."""
-        with suppress(BrokenPipeError):  # a supervisor that is gone stops this process by the lifeline
+        with suppress(BrokenPipeError):  # when the supervisor has ended, the lifeline stops this process
             os.write(self.ready_fd, b".")
         os.close(self.ready_fd)
 

@@ -30,7 +30,7 @@ class WorkerProcess:
         self._cells_fd = create_cells()
         self.cells = map_cells(self._cells_fd)  # where all its processes count
         self.starts = 0
-        self.ready_fd = -1  # where the present process tells that it serves
+        self.ready_fd = -1  # on which the present process reports that it serves
         self._environment = environment
         self._inherited = inherited
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,14 +97,14 @@ class WorkerProcess:
         self._started_at = time.monotonic()
 
     def _note_end(self, process: "subprocess.Popen[bytes]") -> None:
-        # One that ends in good order has asked to be replaced.
+        # Exit code 0: the worker asked to be replaced.
         if process.returncode and time.monotonic() - self._started_at < HEALTHY_AFTER_S:
             self._back_off()
         else:
             self._backoff_s = FIRST_BACKOFF_S
         _logger.log(
             logging.ERROR if process.returncode else logging.INFO,
-            "%s worker %d ended with %s and is started again", self.module, process.pid, process.returncode,
+            "%s worker %d ended with exit code %s; starting another", self.module, process.pid, process.returncode,
         )  # fmt: skip
         clear_gauges(self.cells)
         os.close(self.ready_fd)

@@ -18,7 +18,7 @@ _TABLES = """
 SELECT format('LOCK TABLE %I IN ACCESS SHARE MODE', relname) FROM pg_class
  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
 """
-WAITS = "has to wait for a transaction of others"
+WAITS = "has to wait for another transaction"
 
 
 @contextmanager

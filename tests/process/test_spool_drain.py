@@ -19,7 +19,7 @@ from tests.process.polling import wait_until
 from tests.storage.rows import count_rows, encoded
 
 
-def test_a_drain_whose_file_fails_says_so_and_goes_on_when_it_is_mended(
+def test_a_drain_whose_file_fails_says_so_and_goes_on_when_it_is_repaired(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(database_url) as connection:
@@ -35,11 +35,11 @@ def test_a_drain_whose_file_fails_says_so_and_goes_on_when_it_is_mended(
             with caplog.at_level(logging.WARNING):
                 replace(tmp_path, b"no database" * 1_000)
                 wait_until(lambda: drain.failures[DrainFailure.SPOOL] >= 2, "it fails")
-                assert "the spool cannot be emptied" in caplog.text
+                assert "the spool cannot be drained" in caplog.text
                 connection.execute("TRUNCATE http_requests")
                 replace(tmp_path, whole)
                 wait_until(lambda: count_rows(connection) == 2, "it drains again")
-                wait_until(lambda: "is being emptied again" in caplog.text, "it says so")
+                wait_until(lambda: "is being drained again" in caplog.text, "it says so")
         finally:
             drain.stop()
 
