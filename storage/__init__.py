@@ -1,4 +1,4 @@
-"""Postgres: schema, projects and API keys, the event writer, and the embedded server.
+"""Postgres and the local disk: schema, keys, the writer, the spool, the embedded server, backups.
 
 Nothing here knows of HTTP, gRPC or JSON.
 """

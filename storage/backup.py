@@ -1,4 +1,4 @@
-"""Backups of a whole database by pg_dump, in its custom format, and their way back into an empty one."""
+"""Backups of a whole database by pg_dump, in its custom format, and their restore into an empty one."""
 
 import re
 import shutil
@@ -48,7 +48,7 @@ def write_backup(url: str, file: Path) -> None:
             f"use that of Postgres {major} or newer: pg_dump --format=custom --file=FILE"
         )
     with _names_file(file), replace_private(file) as unfinished:
-        dump = subprocess.run(  # noqa: S603 - the program that comes along
+        dump = subprocess.run(  # noqa: S603 - a program of the wheel
             [client_program("pg_dump"), "--format=custom", "--no-password", f"--file={unfinished}"],
             stdin=subprocess.DEVNULL, capture_output=True, env=client_environment(url), check=False,
         )  # fmt: skip
@@ -58,10 +58,10 @@ def write_backup(url: str, file: Path) -> None:
 def check_backup(file: Path) -> None:
     """Raise BackupError unless `file` is a backup of a database of this program."""
     with _names_file(file), file.open("rb") as archive:
-        listing = subprocess.run(  # noqa: S603 - the program that comes along
+        listing = subprocess.run(  # noqa: S603 - a program of the wheel
             [client_program("pg_restore"), "--list"], stdin=archive, capture_output=True, check=False
         )
-    _check(f"{file} is no backup", listing.returncode, listing.stderr)
+    _check(f"{file} is not a backup", listing.returncode, listing.stderr)
     if not _NEEDED_TABLE.search(listing.stdout):
         raise BackupError(f"{file} is a backup of another program's database")
 
@@ -79,11 +79,11 @@ def restore_backup(url: str, file: Path) -> None:
             )
         is_old = connection.info.server_version < 170_000
     with tempfile.TemporaryFile() as messages:
-        script = subprocess.Popen(  # noqa: S603 - the program that comes along
+        script = subprocess.Popen(  # noqa: S603 - a program of the wheel
             [client_program("pg_restore"), "--file=-", "--no-owner", "--no-privileges", file],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages,
         )  # fmt: skip
-        psql = subprocess.Popen(  # noqa: S603 - the program that comes along
+        psql = subprocess.Popen(  # noqa: S603 - a program of the wheel
             [client_program("psql"), "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages, env=client_environment(url),
         )  # fmt: skip
@@ -102,7 +102,7 @@ def _names_file(file: Path) -> Iterator[None]:
 
 
 def _hand_over(script: "subprocess.Popen[bytes]", psql: "subprocess.Popen[bytes]", *, is_old: bool) -> None:
-    """Give psql what pg_restore writes, as one transaction that is committed only if pg_restore came to its end."""
+    """Give psql what pg_restore writes, as one transaction that is committed only if pg_restore finished."""
     assert script.stdout is not None  # noqa: S101 - both are pipes
     assert psql.stdin is not None  # noqa: S101
     psql.stdin.write(b"BEGIN;\n")

@@ -47,7 +47,7 @@ SELECT NOT pg_is_in_recovery()
 """
 
 
-# Those kept back for administrators are not this program's, whoever it connects as. A limit of -1 is none.
+# Connections reserved for administrators do not count, whichever role this is. A limit of -1 is none.
 _ALLOWED = """
 SELECT least(
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -154,7 +154,7 @@ async def _run_once(
 
 @contextmanager
 def cut_off_after(connection: AsyncConnection, timeout_s: float) -> Iterator[None]:
-    """Lose the connection when what is done with it takes longer than `timeout_s`.
+    """Close the connection when what is done with it takes longer than `timeout_s`.
 
     The driver's own way of cancelling waits for an answer of the server, which may be what is missing.
     """
@@ -209,7 +209,7 @@ def connections_allowed(connection: psycopg.Connection) -> int:
 
 
 def is_pooled(connection: psycopg.Connection) -> bool:
-    """Tell whether a pooler such as PgBouncer stands between: it gives its clients made-up process ids."""
+    """Tell whether a pooler such as PgBouncer is in between: it gives its clients invented process ids."""
     return connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
 
 

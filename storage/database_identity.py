@@ -1,4 +1,4 @@
-"""Which database this is: by an id that it holds itself, and while it cannot be asked, by where it is."""
+"""The identity of a database: an id that it holds itself; while it is down, its location."""
 
 from uuid import UUID
 

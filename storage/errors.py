@@ -1,8 +1,8 @@
-"""What can go wrong with the database, for callers to tell apart."""
+"""Errors of the storage, by what callers do about them."""
 
 
 class StorageError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of the errors that this package raises."""
 
 
 class StorageUnavailableError(StorageError):

@@ -14,7 +14,7 @@ from storage.migrations import ADVISORY_LOCK
 
 DAYS_BACK = 7
 DAYS_AHEAD = 7
-# Attaching waits for the rows in flight to the default partition; whoever uses that one queues behind it for no longer.
+# Attaching waits for the rows in flight to the default partition; others queue behind it for no longer.
 LOCK_TIMEOUT = "200ms"
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"

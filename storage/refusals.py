@@ -1,7 +1,7 @@
-"""Whether a Postgres that refuses a connection will do so until a person mends something.
+"""Whether a Postgres refuses a connection for a permanent reason.
 
-A wrong password is no outage: waiting does not help. libpq says why it got no connection in the language of the server;
-the SQLSTATE is in its trace only.
+A wrong password is not an outage: waiting does not help. libpq says why it got no connection in the language of the
+server; the SQLSTATE is in its trace only.
 """
 
 import os
@@ -22,7 +22,7 @@ _ERROR_RESPONSE = re.compile(rb'\tErrorResponse\t S "[^"]*"(?: V "[A-Z]*")? C "(
 
 
 def is_refused_for_good(url: str) -> bool:
-    """Try to connect to `url`, and tell whether the server refuses that for a reason that does not pass by itself."""
+    """Try to connect to `url`, and tell whether the server refuses for a reason that only a person can remove."""
     codes = _ERROR_RESPONSE.findall(_trace_connecting(url))
     return bool(codes) and codes[-1].decode().startswith(_PERMANENT)
 
@@ -30,7 +30,7 @@ def is_refused_for_good(url: str) -> bool:
 def _trace_connecting(url: str) -> bytes:
     """Return libpq's trace of an attempt to connect."""
     connection = pq.PGconn.connect_start(url.encode())
-    with open(os.memfd_create("trace"), "w+b") as trace:  # it may hold what nobody else should read
+    with open(os.memfd_create("trace"), "w+b") as trace:  # it may hold the password
         connection.trace(trace.fileno())
         _poll(connection, time.monotonic() + CONNECT_TIMEOUT_S)
         connection.untrace()

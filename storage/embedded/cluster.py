@@ -48,7 +48,7 @@ def socket_folder_of(cluster: Path) -> Path:
 
 
 def create_cluster(cluster: Path, programs: ServerPrograms) -> None:
-    """Make the cluster; one that was cut off while being made is made anew. Raises EmbeddedServerError."""
+    """Make the cluster; one whose creation was cut off is made again. Raises EmbeddedServerError."""
     for leftover in cluster.parent.glob(f"{cluster.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     # A fresh name each time: what was cut off may still be writing.

@@ -1,7 +1,7 @@
 """Which user Postgres runs as, and the folders that this user must be able to enter.
 
-Postgres refuses to run as root, so root runs it as a service user. Only the server's own folders are changed for that
-user: the data folder, and what lies in it.
+Postgres does not run as root, so root runs it as a service user. Only the server's own folders are changed for that
+user: the data folder, and what is in it.
 """
 
 import os
@@ -17,7 +17,7 @@ from storage.errors import EmbeddedServerError
 
 _SERVICE_USERS = ("postgres", "daemon", "nobody")
 
-# Prints the first of its arguments that cannot be entered. Mode bits would not tell: there are access control lists.
+# Prints the first of its arguments that cannot be entered. Mode bits are not enough: there are access control lists.
 _FIND_CLOSED_FOLDER = 'for folder do cd "$folder" 2>/dev/null || { printf %s "$folder"; exit; }; done'
 
 _ENTER = 0o011  # lets the group and others enter a folder, not list it
@@ -57,7 +57,7 @@ def run_as(
 
 
 def closed_folder(folder: Path, user: pwd.struct_passwd | None) -> Path | None:
-    """Return the uppermost folder on the way to `folder` that `user` may not enter; None when the way is open."""
+    """Return the uppermost folder on the way to `folder` that `user` may not enter; None when it can be reached."""
     if user is None:
         return None
     way = [*reversed(folder.parents), folder]
@@ -100,7 +100,7 @@ def make_private(folder: Path, user: pwd.struct_passwd | None) -> None:
     Raises EmbeddedServerError when it belongs to somebody else, or lies where `user` cannot reach it.
     """
     folder.mkdir(exist_ok=True)
-    # In a shared temporary folder somebody else may have been first.
+    # In a shared temporary folder another user may have made it first.
     if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), user and user.pw_uid):
         raise EmbeddedServerError(f"{folder} belongs to another user; remove it or choose another data folder")
     folder.chmod(0o700)

@@ -1,7 +1,7 @@
 """The embedded Postgres: a real server out of a wheel, with its data in a folder of ours.
 
 It listens on a Unix socket only, which only its owner and root may open. Several commands may use one data folder
-at once: the first starts the server, the last one out stops it, and a crash of any of them leaves nothing to clean.
+at once: the first starts the server, the last one stops it, and a crash of any of them leaves nothing to clean.
 """
 
 import fcntl
@@ -92,7 +92,7 @@ class EmbeddedServer:
         return True
 
     def _prepare_folder(self) -> None:
-        # Somebody who holds the lock may be making the cluster just now.
+        # Another process that holds the lock may be making the cluster now.
         if self._may_create:
             make_data_folder(self._folder, self._programs.user)
         elif not self._start_lock_file.exists():
@@ -143,7 +143,7 @@ class EmbeddedServer:
         self._pg_ctl("start", f"--log={_LOG_FILE}", f"--timeout={START_TIMEOUT_S}")
 
     def _remove_stale_locks(self) -> None:
-        """Remove what a killed server left, if its process is a zombie or its number another program's by now.
+        """Remove what a killed server left, if its process is a zombie or another program has its pid by now.
 
         Postgres itself takes any living process of that number for its own, which in a container is never cleared up.
         """

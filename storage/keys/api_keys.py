@@ -1,7 +1,7 @@
-"""API keys: how they look, and their rows. A raw key is known only to who created it; a digest is stored.
+"""API keys: their format and their rows. Only its creator knows a raw key; a digest is stored.
 
-A key is `seestack_live_`, 24 random characters, and 6 characters of checksum over all that stands before them
-(base 62). The checksum lets a mistyped or invented key be told from an issued one without asking the database.
+A key is `seestack_live_`, 24 random characters, and 6 characters of checksum over the text before them
+(base 62). By its checksum a mistyped or invented key is recognised without asking the database.
 """
 
 import hashlib
@@ -199,7 +199,7 @@ def find_raw_key(connection: psycopg.Connection, raw_key: str) -> ApiKey | None:
 
 
 def revoke_key(connection: psycopg.Connection, key: ApiKey) -> ApiKey:
-    """Make the key invalid for good and return its row as it is now."""
+    """Make the key invalid, which cannot be undone, and return its row as it is now."""
     with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         return cursor.execute(_REVOKE, (key.id,)).fetchone() or key
 

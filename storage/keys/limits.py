@@ -1,4 +1,4 @@
-"""What an API key may send."""
+"""The rate limits of an API key."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +10,7 @@ LARGEST_BURST = 1_000_000
 
 
 class RateLimit(NamedTuple):
-    """So many a second in the long run, and at most `burst` at once after a pause."""
+    """A rate in the long run, and at most `burst` at once after a pause."""
 
     per_second: float
     burst: int

@@ -1,4 +1,4 @@
-"""A copy of the valid API keys on the local disk, for while the database is away."""
+"""A copy of the valid API keys on the local disk, for while the database is down."""
 
 from base64 import b64encode
 from collections.abc import Mapping

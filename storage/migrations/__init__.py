@@ -2,7 +2,7 @@
 
 A file, once released, is never edited; a change is a new file. Several servers may start at once: each takes an
 advisory lock first, so one applies and the others find nothing left to do. Servers of earlier versions store meanwhile:
-a migration that waits for a table's lock would hold up their batches behind it, so it does not wait for long.
+their batches queue behind a migration that waits for a table's lock, so it does not wait for long.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ import psycopg
 from storage.database import durable_transaction
 from storage.errors import SchemaError
 
-# Any constant does, as long as nobody else uses it: the ASCII codes of "seestack".
+# Any constant that nothing else uses: the ASCII codes of "seestack".
 ADVISORY_LOCK = 0x7365657374616368 >> 1
 
-# Whoever wants to store queues behind a migration that waits for a lock, for no longer than this.
+# Batches queue behind a migration that waits for a lock, for no longer than this.
 LOCK_TIMEOUT = "1s"
 ATTEMPTS = 30
 PAUSE_S = 1.0
@@ -92,7 +92,7 @@ def migrate(connection: psycopg.Connection) -> list[Migration]:
     A database that is ahead of this version is left alone: an older server keeps running beside a newer one.
     When nothing is missing, nothing is locked, and the right to read the history suffices.
     Raises SchemaError when an applied file's text differs from the shipped one, when the role may not change the
-    schema, and when transactions of others do not let go of a table within about a minute.
+    schema, and when other transactions hold a table for longer than about a minute.
     """
     if not missing_migrations(connection):
         return []

@@ -1,4 +1,4 @@
-"""Disk space that is kept for what makes room: clearing up writes, too, which a full disk would not allow."""
+"""Disk space reserved for draining a spool on a full disk: removing batches writes, too."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class DiskReserve:
-    """A file of so many bytes that nobody reads; removing it is what it is for. Several processes may share it."""
+    """A file that only takes up space, and is removed when that space is needed. Several processes may share it."""
 
     def __init__(self, path: Path, size: int) -> None:
         """`size` is in bytes."""

@@ -1,7 +1,7 @@
 """From the spool into Postgres: in order, and each batch exactly once, however often that is interrupted.
 
-Before batches are sent, the spool notes durably which transaction may commit them. Whoever finds such a note later
-looks up whether it did (see commit_lookup.py).
+Before batches are sent, the spool notes durably which transaction may commit them. A later drain that finds
+such a note looks up whether it did (see commit_lookup.py).
 """
 
 import logging
@@ -31,14 +31,14 @@ _logger = logging.getLogger(__name__)
 
 
 class Drainer:
-    """Empties a spool. There must be one at a time for a spool."""
+    """Drains a spool. There must be one at a time for a spool."""
 
     LOT_BYTES = 4 * 2**20
     RETRY_INTERVAL_S = 0.5
     CONNECTIONS = 2  # one for COPY, one to ask what is stored
 
     def __init__(self, spool: Spool, url: str, *, name: str) -> None:
-        """Drain into the database of `url`; to be called on an event loop, which the spool's file may hold up."""
+        """Drain into the database of `url`; to be called on an event loop, which the spool's file may block."""
         self._spool = spool
         self._url = url
         self._name = name
@@ -126,7 +126,7 @@ class Drainer:
             self._spool.remove(lot)
 
     def _refuse(self, spooled: SpooledBatch, reason: str) -> None:
-        _logger.error("a spooled batch of %d rows is put aside: %s", spooled.batch.rows, reason)
+        _logger.error("a spooled batch of %d rows is set aside: %s", spooled.batch.rows, reason)
         self._spool.refuse(spooled, reason)
 
     async def _copy(self, lot: Sequence[SpooledBatch]) -> None:

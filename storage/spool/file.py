@@ -1,4 +1,4 @@
-"""The file of a spool: SQLite in WAL mode with `synchronous=FULL`, and disk space reserved for emptying it.
+"""The file of a spool: SQLite in WAL mode with `synchronous=FULL`, and disk space reserved for draining it.
 
 What a transaction wrote survives a crash of the process and of the machine. Several processes may use a file.
 """
@@ -75,7 +75,7 @@ class SpoolFile:
             raise SpoolError(f"the spool {self._path} cannot be written: {error}") from error
 
     def write_anyway(self, write: "Callable[[sqlite3.Connection], object]") -> None:
-        """Write what makes room in the end, with the disk space that is reserved for it when there is no other."""
+        """Write what frees space in the end, using the reserved disk space when there is no other."""
         try:
             with self.transaction() as connection:
                 write(connection)

@@ -1,7 +1,7 @@
 """Which spool of a data folder belongs to which database.
 
 The data folder's own spool belongs to the database that it was first used with; each other database gets a folder of
-its own in there. While a database cannot be asked who it is, the spool that was last used with its location is taken.
+its own in there. While a database is down, the spool that was last used at its location is taken.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def find_spool_folders(data_dir: Path) -> list[Path]:
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Return whose the spool in a folder is. Raises SpoolError."""
+    """Return the owner of the spool in a folder. Raises SpoolError."""
     with closing(Spool(folder, max_bytes=0)) as spool:
         return spool.owner()
 
@@ -53,7 +53,7 @@ def find_folder(data_dir: Path, location: str, database_id: UUID | None = None) 
     """Return the folder whose spool belongs to a database, None when there is none.
 
     While its id is not known, that is the spool that was last used with the database at `location`; failing that, one
-    that is nobody's, since an earlier version made it. Raises SpoolError.
+    that has no owner, since an earlier version made it. Raises SpoolError.
     """
     found = []
     for folder, owner in _owned(data_dir):

@@ -1,4 +1,4 @@
-"""Spooled batches that Postgres refused although their senders were told that they are safe."""
+"""Spooled batches that Postgres refused although they had been acknowledged."""
 
 import time
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class RefusedBatch:
 
 
 class Retry(StrEnum):
-    """What trying a refused batch again came to."""
+    """The outcome of retrying a refused batch."""
 
     SPOOLED = "spooled"  # it waits for the database again
     REPEATED = "repeated"  # the same batch waits already, by its idempotency key; this one is dropped
@@ -69,7 +69,7 @@ def retry_refused(file: SpoolFile, position: int) -> Retry:
 
 
 def discard_refused(file: SpoolFile, position: int) -> bool:
-    """Delete a refused batch for good; tell whether there was one. Raises SpoolError."""
+    """Delete a refused batch; tell whether there was one. Raises SpoolError."""
     with file.transaction() as connection:
         return connection.execute(_DISCARD, (position,)).rowcount > 0
 

@@ -1,6 +1,6 @@
-"""The spool: batches that wait on the local disk while Postgres is away.
+"""The spool: batches that wait on the local disk while Postgres is down.
 
-What `append` has returned for survives a crash of the process and of the machine, a restart, and an upgrade (see
+A batch that `append` has stored survives a crash of the process and of the machine, a restart, and an upgrade (see
 file.py). Several processes append; one drains (see drain.py).
 """
 
@@ -45,7 +45,7 @@ SELECT batches, row_count, bytes, (SELECT spooled_at FROM batches ORDER BY posit
        (SELECT count(*) FROM refused), drained_at FROM totals
 """
 _OWNER = "SELECT database_id, location, used_at FROM owner"
-# Whose it is does not change any more once it is known.
+# The owner, once it is known, does not change.
 _ADOPT = """
 INSERT INTO owner (id, database_id, location, used_at) VALUES (1, :database_id, :location, :now)
     ON CONFLICT (id) DO UPDATE SET database_id = :database_id, location = :location, used_at = :now
@@ -142,7 +142,7 @@ class Spool:
             ]
 
     def _use_file_in_place(self) -> None:
-        """Open the file anew when it was deleted or replaced: nobody would ever find what is added to the old one."""
+        """Open the file again when it was deleted or replaced: what is added to the old one would be lost."""
         if not self.file.is_in_place:
             self.file.reopen()
 
@@ -195,7 +195,7 @@ class Spool:
             self.file.write_anyway(write)
 
     def refuse(self, batch: SpooledBatch, reason: str) -> None:
-        """Put a batch that Postgres refused aside (see refused.py)."""
+        """Set a batch aside that Postgres refused (see refused.py)."""
         with self.file.transaction() as connection:
             now = time.time()
             connection.execute(_REFUSE, (now, reason, batch.position))
@@ -214,7 +214,7 @@ class Spool:
         return SpoolStatus(batches, rows, size, age_s, stalled_s, refused)
 
     def owner(self) -> Owner | None:
-        """Return whose it is; None when it was never used with a database that said who it is. Raises SpoolError."""
+        """Return its owner; None before it was first used with a database that has an identity. Raises SpoolError."""
         rows = self.file.read(_OWNER)
         if not rows:
             return None
@@ -239,7 +239,7 @@ class Spool:
             )
 
     def adopt(self, database_id: UUID | None, location: str) -> bool:
-        """Make it the spool of a database, unless it is another one's; tell whether it is this one's now.
+        """Make it the spool of a database, unless it belongs to another one; tell whether it belongs to this one now.
 
         Without an id it becomes the spool of whatever database is first reached at `location`. Raises SpoolError.
         """

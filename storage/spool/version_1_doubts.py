@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import psycopg
 
-# True once the backend is gone: it was so already, or it was told to go and went.
+# True once the backend has ended: it had before, or it was terminated and has ended.
 _END_BACKEND = """
 SELECT coalesce(bool_and(pg_terminate_backend(pid, 5000)), true) FROM pg_stat_activity
  WHERE pid = %s AND pid <> pg_backend_pid() AND application_name LIKE 'seestack-ingest%%'

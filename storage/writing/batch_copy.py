@@ -30,7 +30,7 @@ async def copy_batches(
             if note_transaction is not None:
                 note_transaction(copier.transaction_id)
         except Exception as error:
-            # Nobody else would tell the one who waits.
+            # Otherwise the caller would wait for ever.
             copier.close()
             ended.set_exception(error)
             return

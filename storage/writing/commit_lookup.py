@@ -1,11 +1,11 @@
 """Whether batches are stored although the answer to their COPY was lost.
 
-First the transaction must be over, which its id tells (`pg_xact_status`); a backend that still works on it is ended.
+First the transaction must be over, which `pg_xact_status` tells by its id; a backend that still works on it is ended.
 Then the batch's first row is looked for: a batch is stored whole or not at all.
 
 The status alone does not tell whether the batch is stored. After a crash Postgres gives ids that had not reached its
 log to new transactions, so `committed` may be said of another one; it forgets old ones; and another cluster, after a
-failover or from a backup, counts its own. There an id is at worst a stranger's, whose end is waited for.
+failover or from a backup, counts its own. There an id is at worst that of another transaction, whose end is waited for.
 """
 
 from collections.abc import Iterable, Sequence

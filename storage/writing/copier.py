@@ -20,11 +20,11 @@ from storage.writing.libpq_connection import LibpqConnection
 
 LOST = "the connection to the database is lost"
 SILENT = "the database does not answer"
-# SQLSTATE classes that speak of the rows: data exception, integrity constraint violation. Nothing is stored then. All
-# others speak of the server: it may take the rows another time, or have committed them before it reported the error.
+# SQLSTATE classes that are about the rows: data exception, integrity constraint violation. Nothing is stored then. All
+# others are about the server: it may take the rows another time, or have committed them before it reported the error.
 _OF_ROWS = ("22", "23")
 # Statements of one message are one transaction, and behind a pooler each may be with another backend: what a COPY needs
-# to have set is set with it. A backend that waits for a lock does not notice that nobody waits for it any more.
+# to have set is set with it. A backend that waits for a lock does not notice that its client has left.
 _BEFORE_COPY = f"SELECT pg_current_xact_id(), {DURABLE}, set_config('lock_timeout', '{{lock_timeout_ms}}', true);"
 
 
@@ -95,9 +95,9 @@ class Copier:
 
         The statement may go on with a second COPY; `end` gets all its rows. `on_end` is called when the rows are
         durable, or with the error that ended the copy: a DataError or IntegrityError when the server refuses the rows;
-        an OperationalError for whatever else, a CommitUnknownError if they may be stored all the same.
+        an OperationalError for any other failure, a CommitUnknownError if they may be stored all the same.
         """
-        assert self.is_idle, "one copy at a time"  # noqa: S101 - whoever began the other would never hear of its end
+        assert self.is_idle, "one copy at a time"  # noqa: S101 - the caller of the other one would never be told of its end
         lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
         self._statement = (_BEFORE_COPY.format(lock_timeout_ms=lock_timeout_ms) + statement).encode()
         self._on_ready, self._on_end = on_ready, on_end
@@ -137,7 +137,7 @@ class Copier:
         self._end_rows()
 
     def poll(self) -> None:
-        """Look whether the server has answered. The event loop does so by itself, but only when it is not busy."""
+        """Check whether the server has answered. The event loop does so, too, but late when it is busy."""
         if self._state in _ANSWERED and self._connection is not None:
             self._connection.receive()
 
@@ -166,7 +166,7 @@ class Copier:
             else:
                 opened.pgconn.finish()
         except Exception as error:
-            # Whatever went wrong, the copy that waits for the connection must hear of it.
+            # Whatever the error, the copy that waits for the connection must be told.
             if is_wanted:
                 self._finish(psycopg.OperationalError(str(error)))
             return
@@ -190,7 +190,7 @@ class Copier:
             self._connection.flush()
 
     def _advance(self) -> None:
-        """Go on after something has come from the server, if only the end of the connection."""
+        """Process what has arrived from the server, the end of the connection included."""
         assert self._connection is not None  # noqa: S101 - it calls this
         pgconn = self._connection.pgconn
         while self._state in _ANSWERED and not pgconn.is_busy():
@@ -248,4 +248,4 @@ def _error_of(result: PGresult | None) -> psycopg.Error | None:
 
 
 def _ignore(_: psycopg.Error | None = None) -> None:
-    """Stand in until there is somebody to tell."""
+    """Do nothing, before the first copy."""

@@ -1,4 +1,4 @@
-"""Whether the database can be used, as far as the writer knows, and how soon it is tried again."""
+"""Whether the database is up, as far as the writer knows, and when it is tried again."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ class DatabaseHealth:
     """Up or down; while it is down, a probe looks from time to time whether it is up again."""
 
     PROBE_INTERVAL_S = 0.5
-    # A database that can be reached may fail all the same, for want of disk space perhaps: when it is down again this
-    # soon, it is not probed for a time, which doubles up to the longest.
+    # A database that can be reached may fail all the same, for example on a full disk: when it is down again this
+    # soon, the next probe waits for a backoff, which doubles up to the longest.
     RELAPSE_S = 10.0
     FIRST_BACKOFF_S = 0.1
     LONGEST_BACKOFF_S = 5.0
@@ -48,7 +48,7 @@ class DatabaseHealth:
         self._failed_at = time.monotonic()
         if self.is_down:
             return
-        _logger.warning("the database cannot be used: %s", str(error).splitlines()[0])
+        _logger.warning("the database is down: %s", str(error).splitlines()[0])
         self.is_down = True
         self._down_since = self._failed_at
         if self._probe is not None:
@@ -57,7 +57,7 @@ class DatabaseHealth:
     def mark_up(self) -> None:
         """Note that the database was used."""
         if self.is_down:
-            _logger.warning("the database can be used again")
+            _logger.warning("the database is up again")
             self.is_down = False
             self._up_since = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What the writer tells of each COPY that ended, to whom it may concern."""
+"""The writer's report of each COPY that ended."""
 
 from typing import NamedTuple
 
@@ -13,4 +13,4 @@ class FlushReport(NamedTuple):
 
 
 def ignore_report(report: FlushReport) -> None:
-    """Stand in where nobody is concerned."""
+    """Do nothing."""

@@ -10,7 +10,7 @@ HTTP_REQUESTS = RowFormat(
         Column("request_size", "bigint"),
         Column("response_size", "bigint"),
         Column("status_code", "smallint"),
-        # A sender calls few hosts and meets few errors, so these come again and again.
+        # A sender calls few hosts and sees few errors, so these values repeat.
         Column("direction", "request_direction", repeats=True),
         Column("method", "text", repeats=True),
         Column("host", "text", repeats=True),

@@ -1,4 +1,4 @@
-"""A libpq connection on an event loop: what comes is read at once, what goes is sent as soon as there is room."""
+"""A libpq connection on an event loop: input is read at once, output is sent as soon as the socket takes it."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from psycopg.pq.abc import PGconn
 
 
 class LibpqConnection:
-    """A libpq connection that tells when something has come."""
+    """A libpq connection that calls back when input has arrived."""
 
     def __init__(self, connection: psycopg.AsyncConnection, on_input: Callable[[], None]) -> None:
         # It is kept because it would close the libpq connection when it is forgotten.
@@ -29,15 +29,15 @@ class LibpqConnection:
 
     @property
     def is_lost(self) -> bool:
-        """Tell whether the server's end of the connection is gone, as far as is known."""
+        """Tell whether the connection is known to be lost."""
         return self._has_failed or self.pgconn.status != ConnStatus.OK
 
     def flush(self) -> None:
-        """Hand what libpq has buffered to the system, now or as soon as there is room."""
+        """Send what libpq has buffered, now or as soon as the socket takes it."""
         if self._descriptor < 0:
             return
         self._loop.remove_writer(self._descriptor)
-        # What is read on the way wakes nobody, and a server that refuses rows does not wait for the last of them.
+        # A flush may read input without a call of `receive`, and a server may refuse rows before the last one.
         self._loop.call_soon(self.receive)
         try:
             if self.pgconn.flush():
@@ -46,7 +46,7 @@ class LibpqConnection:
             return  # what the server said before it closed the connection is still to be read
 
     def receive(self) -> None:
-        """Take what has come, to the last byte: after an error of the connection libuv never calls this again."""
+        """Read everything that has arrived: after an error of the connection libuv never calls this again."""
         if self._descriptor < 0:
             return
         try:

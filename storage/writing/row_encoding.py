@@ -1,4 +1,4 @@
-"""Rows on their way in: columns of values, and their form for COPY ... (FORMAT BINARY).
+"""Encoding of rows: columns of values, and their form for COPY ... (FORMAT BINARY).
 
 A batch is kept as columns and encoded a column at a time, because a call per column is much cheaper than one per row.
 Binary COPY is described in the PostgreSQL manual, "COPY", "Binary Format"; integers are big-endian.

@@ -36,7 +36,7 @@ class RowForm(NamedTuple):
         """Read what `definition` gives. Raises ValueError."""
         match = _DEFINITION.fullmatch(definition)
         if match is None:
-            raise ValueError(f"this is no form of rows: {definition!r}")
+            raise ValueError(f"this is not a form of rows: {definition!r}")
         columns = [column.split(" ") for column in match[2].split(", ")]
         return cls(match[1], tuple((name, type_) for name, type_ in columns))
 
@@ -56,7 +56,7 @@ class RowForm(NamedTuple):
         try:
             return list(self._rows(data))
         except (struct.error, UnicodeDecodeError) as error:
-            raise ValueError(f"these are no rows of {self.table}: {error}") from error
+            raise ValueError(f"these are not rows of {self.table}: {error}") from error
 
     def first_row(self, data: bytes) -> "dict[str, Value]":
         """Return the first of encoded rows as values by column."""

@@ -1,8 +1,8 @@
 """The slow path: one COPY after the other, for batches that need more than to be added to a flush.
 
 These are batches with an idempotency key, since first it must be known whether the key is stored; those of a flush that
-failed, where refused batches are told from their neighbours and a commit without answer is looked up; and all while the
-database is down: then they go to the spool, and without one they are tried again for a while, and fail.
+failed, where refused batches are separated from the others and a commit without answer is looked up; and all batches
+while the database is down: they go to the spool, or without one they are retried for a while, and fail.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SlowPath:
-    """Stores batches one lot after the other, on one event loop."""
+    """Stores batches, one lot (what fits one COPY) after the other, on one event loop."""
 
     RETRY_FOR_S = 5.0  # how long a database that is down is tried again when there is no spool
     RETRY_INTERVAL_S = 0.1
@@ -99,7 +99,7 @@ class SlowPath:
             try:
                 await self._store(lot, transaction_id)
             except Exception:
-                # Batches that nobody works on would be waited for in vain.
+                # Their callers would wait for ever otherwise.
                 _logger.exception("%d batches could not be written", len(lot))
                 self._fail(lot)
         self._work = None
@@ -172,7 +172,7 @@ class SlowPath:
         return [submission for submission in lot if not submission.is_settled]
 
     async def _without_repeats(self, lot: Sequence[Submission]) -> Sequence[Submission]:
-        """Settle batches whose keys are stored, put off those whose keys come twice in the lot, and return the others.
+        """Settle batches whose keys are stored, requeue those whose keys come twice in the lot, and return the others.
 
         Raises OperationalError.
         """
@@ -245,7 +245,7 @@ class SlowPath:
             self._is_spool_usable = True
         except StorageUnavailableError as failure:
             if self._is_spool_usable:
-                _logger.error("batches are refused, as they cannot be kept: %s", failure)
+                _logger.error("batches are refused, as neither the database nor the spool takes them: %s", failure)
             self._is_spool_usable = False
             error = failure
         self._settle_all(lot, error)

@@ -7,13 +7,13 @@ from storage.writing.row_encoding import EncodedBatch
 
 
 class Submission:
-    """A batch on its way to the table."""
+    """A batch that is submitted and may not be stored yet."""
 
     __slots__ = ("_error", "_settled", "batch", "is_settled")
 
     def __init__(self, batch: EncodedBatch, settled: "asyncio.Future[None]") -> None:
         self.batch = batch
-        # Never raises, so that nobody has to look at it.
+        # Never raises, so that it need not be awaited.
         self._settled = settled
         self._error: StorageError | None = None
         self.is_settled = False

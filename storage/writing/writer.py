@@ -64,7 +64,7 @@ class EventWriter:
     MAX_CONNECTIONS = CONNECTIONS + 1  # one more for the slow path
     MAX_FLUSH_BYTES = 4 * 2**20
     MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
-    # A COPY waits no longer for the commit before it: that one may itself wait for who waits for this one's locks.
+    # A COPY waits no longer for the commit before it: that one may wait for a transaction that needs this one's locks.
     MAX_WAIT_S = 0.05
     MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
     POLL_INTERVAL_S = 0.01
@@ -233,7 +233,7 @@ class EventWriter:
             self._slow_path.take_failed(flush.submissions, error)
         self._fill()
         following = self._filling
-        # Whoever was answered now may send again at once; a lone sender has nobody to wait for.
+        # Clients that were answered now may send again at once; with a lone client there is nothing to wait for.
         self._expected = len(flush.submissions) + (len(following.submissions) if following else 0)
         if following is not None:
             self._check_soon(following)

@@ -35,7 +35,7 @@ def test_a_form_is_read_back_from_its_text() -> None:
     "definition", ["", "http_requests ()", "a (b c) FROM STDIN; DROP TABLE d", 'a ("b" c)', "a (b)"]
 )
 def test_what_is_no_form_is_refused(definition: str) -> None:
-    with pytest.raises(ValueError, match="no form"):
+    with pytest.raises(ValueError, match="not a form"):
         RowForm.parse(definition)
 
 
@@ -43,5 +43,5 @@ def test_what_is_no_form_is_refused(definition: str) -> None:
     "data", [b"\x00", b"\x00\x01\x00\x00\x00\x00", HTTP_REQUESTS.encode(uuid4(), make_columns()).data[:-1]]
 )
 def test_what_are_no_rows_of_the_form_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"columns|no rows"):
+    with pytest.raises(ValueError, match=r"columns|not rows"):
         FORM.decode(data)
