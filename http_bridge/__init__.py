@@ -1,1 +1,1 @@
-"""The JSON face of the ingest service: a Flask application, and the HTTP/1.1 server in front of it."""
+"""The HTTP side of the ingest service: a Flask application for JSON, and the HTTP/1.1 server in front of it."""

@@ -33,7 +33,7 @@ class _App(Flask):
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return what finds the view of a request by its path, whatever its Host header names."""
+        """Return the adapter that finds a request's view by its path alone, whatever its Host header is."""
         if request is None:
             return super().create_url_adapter(request)
         if request.environ["PATH_INFO"].startswith("//"):
@@ -44,7 +44,7 @@ class _App(Flask):
 def create_app(service: IngestService, settings: Settings) -> Flask:
     """Return the WSGI application in front of `service`, to be run by `run_synchronous`."""
     app = _App(__name__, static_folder=None)
-    # Slashes are part of a path here: no redirects, which are no envelope either.
+    # Slashes are part of a path here; a redirect would not be the error envelope either.
     app.url_map.merge_slashes = False
     cors = Cors(settings.cors_origins)
     most_discarded = settings.max_body_bytes * _DISCARD_FACTOR
@@ -71,7 +71,7 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
 
 
 def create_refusal(reporter: RequestReporter) -> Callable[[IngestError], bytes]:
-    """Return the function that answers, and reports, what is no HTTP."""
+    """Return the function that answers, and reports, what is not valid HTTP."""
 
     def refuse(error: IngestError) -> bytes:
         record = RequestRecord(Protocol.HTTP, choose_request_id(None), {})
@@ -121,7 +121,7 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
 def _add_errors(app: Flask, service: IngestService, most_discarded: int) -> None:
     @app.errorhandler(IngestError)
     def tell(error: IngestError) -> Response:
-        """Answer a probe, which asks every second what the log says once."""
+        """Answer a probe without a report: probes ask every second, and the log has said it once."""
         return _refuse(error, most_discarded)
 
     @app.errorhandler(Exception)

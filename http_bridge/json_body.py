@@ -38,7 +38,7 @@ def decode_batch(body: bytes) -> RawBatch:
     """Decode a body.
 
     Raises MalformedRequestError, with the position, when it is not JSON in UTF-8 (RFC 8259); ValidationFailedError when
-    it is no object.
+    it is not an object.
     """
     try:
         if not body.isascii():
@@ -54,11 +54,11 @@ def decode_batch(body: bytes) -> RawBatch:
 
 
 def _decode_unusual(body: bytes) -> RawBatch:
-    """Decode JSON whose structure is not that of a batch, keeping what can be told apart of it."""
+    """Decode JSON whose structure is not that of a batch, keeping what validation can report."""
     try:
         decoded = _decode_unchecked(body)
     except msgspec.ValidationError:
-        msgspec.json.decode(body)  # a number that fits nothing makes it malformed, too
+        msgspec.json.decode(body)  # a number that is too large makes it malformed, too
         raise ValidationFailedError({"body": "must be an object"}) from None
     if not isinstance(decoded.requests, list):
         items = NotAnArray if decoded.requests is not None else None

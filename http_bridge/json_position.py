@@ -1,4 +1,4 @@
-"""Where a body stops being JSON. The decoder that serves requests is fast, and tells that for few of its errors."""
+"""The position at which a body stops being JSON. The decoder that serves requests reports it for few errors."""
 
 import json
 import re

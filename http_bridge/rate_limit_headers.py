@@ -1,4 +1,4 @@
-"""The headers that tell of a key's limits (draft-ietf-httpapi-ratelimit-headers), in the form of RFC 9651."""
+"""The headers for a key's limits (draft-ietf-httpapi-ratelimit-headers), in the form of RFC 9651."""
 
 from math import ceil
 
@@ -8,7 +8,7 @@ from storage.keys.limits import RateLimit
 
 
 def rate_limit_headers(usage: Usage) -> dict[str, str]:
-    """Return the limits of a key, and what is left under those that its request has come to."""
+    """Return the limits of a key, and what is left under those that were applied to the request."""
     limits = ((Bucket.REQUESTS, usage.limits.requests), (Bucket.ROWS, usage.limits.rows))
     headers = {"RateLimit-Policy": ", ".join(_policy(bucket, limit) for bucket, limit in limits if limit is not None)}
     if usage.levels:

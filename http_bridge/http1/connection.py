@@ -20,7 +20,7 @@ Application: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]
 
 MAX_PIPELINED = 8  # requests that may wait for their turn before reading pauses
 REQUEST_TIMEOUT_S = 60.0  # from the first byte of a request to its last, and for a client to take its answers
-IDLE_TIMEOUT_S = 75.0  # longer than the 60 s of common load balancers: who closes first must not be this side
+IDLE_TIMEOUT_S = 75.0  # longer than the 60 s of common load balancers: this side must not be the first to close
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class HttpConnection(asyncio.Protocol):
-    """Has the application answer what a client asks, and writes the answers."""
+    """Calls the application for each request of a client, and writes the responses."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class HttpConnection(asyncio.Protocol):
         connections: "set[HttpConnection]",
         shedder: LoadShedder,
     ) -> None:
-        """`refuse` makes the answer to what is no HTTP; `connections` is to hold this one while it is open."""
+        """`refuse` makes the answer to what is not valid HTTP; `connections` is to hold this one while it is open."""
         self._loop = asyncio.get_running_loop()
         self._application = application
         self._refuse = refuse
@@ -48,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_stopping = False
         self._is_paused = False
         self._unsent_bytes = 0  # while the client does not read
-        self._waiting_since = self._loop.time()  # when the connection fell idle, or its client stopped to read
+        self._waiting_since = self._loop.time()  # when the connection became idle, or its client stopped reading
         self._arrival: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
 
@@ -73,9 +73,9 @@ class HttpConnection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> bool:
-        """Answer what is under way when the client has ended its side only."""
+        """Finish the requests in progress when the client has closed only its sending side."""
         self._end()
-        # The end of a TLS connection is that of both sides.
+        # A TLS connection cannot be half closed.
         is_half = self._transport.get_extra_info("ssl_object") is None
         return is_half and (self._active is not None or bool(self._requests))
 
@@ -140,7 +140,7 @@ class HttpConnection(asyncio.Protocol):
         self._wake()
 
     def stop(self) -> None:
-        """Finish what has begun to come in, then close."""
+        """Finish the requests that have begun to arrive, then close."""
         self._is_stopping = True
         if not self._parser.is_in_head:
             self._wake()
@@ -149,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
-    # The way of a request.
+    # Handling requests.
 
     async def _serve(self) -> None:
         """Answer one request after the other until there are no more."""
@@ -182,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
         return request
 
     async def _answer(self, request: Request) -> bool:
-        """Have a request answered; return whether the connection ends with it."""
+        """Answer a request; return whether the connection ends with it."""
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
@@ -193,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
         if hasattr(chunks, "close"):
             chunks.close()
         status, headers = started
-        # What is left of a body cannot be told from the next request.
+        # The rest of an unread body would be taken for the next request.
         is_last = request.is_last or self._is_stopping or not request.body.is_complete
         request.body.close()
         method, protocol = request.environ["REQUEST_METHOD"], request.environ["SERVER_PROTOCOL"]
@@ -204,7 +204,7 @@ class HttpConnection(asyncio.Protocol):
         return [*self._requests] if self._active is None else [self._active, *self._requests]
 
     def _want_body(self) -> None:
-        """Go on reading; the client may wait for being asked to send (RFC 9110, 10.1.1)."""
+        """Go on reading; the client may wait for 100 Continue (RFC 9110, 10.1.1)."""
         if self._active is not None and self._active.body.awaits_continue:
             self._active.body.awaits_continue = False
             self._write(_CONTINUE)

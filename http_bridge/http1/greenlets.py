@@ -1,7 +1,7 @@
-"""Waiting inside synchronous code without holding up the event loop that runs it.
+"""Waiting inside synchronous code without blocking the event loop that runs it.
 
 Flask's views are plain functions, and what they wait for (a body, a key, a commit) happens on an event loop. A
-greenlet lets such a function be left in the middle and taken up again, which costs far less than a thread.
+greenlet lets such a function be suspended and resumed, which costs far less than a thread.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Bounds what all connections of a worker hold together, at the cost of those whose clients are silent the longest.
+"""Bounds the memory that all connections of a worker hold, by shedding those whose clients are silent the longest.
 
 A client that sends at an ordinary pace is never among them, however many others open connections, send half of a
 request and stop.
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Sheddable(Protocol):
-    """A connection as it is seen here."""
+    """What this module needs of a connection."""
 
     @property
     def is_waiting(self) -> bool:
@@ -24,14 +24,14 @@ class Sheddable(Protocol):
 
 
 class LoadShedder:
-    """Knows the connections of a worker, the one first that has brought nothing for the longest time."""
+    """The connections of a worker, ordered by their last progress, the oldest first."""
 
     def __init__(self, max_connections: int, max_bytes: int) -> None:
         """`max_bytes` bounds what all connections hold of bodies and of answers."""
         self._max_connections = max_connections
         self._max_bytes = max_bytes
         self._connections: dict[Sheddable, None] = {}
-        self.held_bytes = 0  # changed by whoever holds them
+        self.held_bytes = 0  # changed by the connections that hold them
 
     def admit(self, connection: Sheddable) -> bool:
         """Add a new connection; return False when there is no room, and none can be made."""
@@ -44,7 +44,7 @@ class LoadShedder:
         return True
 
     def note_progress(self, connection: Sheddable) -> None:
-        """Note that something goes on at a connection; make room when all together hold too much."""
+        """Note progress of a connection; shed others when all together hold too much."""
         if self._connections.pop(connection, connection) is None:
             self._connections[connection] = None
         if self.held_bytes > self._max_bytes:

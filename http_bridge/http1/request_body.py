@@ -1,4 +1,4 @@
-"""The body of a request on its way in."""
+"""The body of a request while it is received."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from server.errors import IngestError
 
 
 class RequestBody:
-    """Stands at `wsgi.input`, but its `read` is to be awaited: bytes come in from the connection meanwhile."""
+    """The `wsgi.input` of a request; its `read` is awaited while bytes arrive from the connection."""
 
     # Reading from the connection may pause while more than this waits to be read by the application.
     BUFFERED_BYTES = 2**16
@@ -23,15 +23,15 @@ class RequestBody:
         self._wanted = 0
         self._ended = False
         self._is_closed = False
-        self._is_cut = False  # whoever read was told that it will never be whole
-        # Whether the client sends only once it is asked to (RFC 9110, 10.1.1).
+        self._is_cut = False  # the reader was told that it will never be complete
+        # Whether the client waits for 100 Continue (RFC 9110, 10.1.1).
         self.awaits_continue = False
         self._error: IngestError | None = None
         self._changed: asyncio.Future[None] | None = None
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether all of the body has come."""
+        """Tell whether all of the body has arrived."""
         return self._ended and self._error is None and not self._is_cut
 
     @property
@@ -40,7 +40,7 @@ class RequestBody:
         return self.size > max(self._wanted, self.BUFFERED_BYTES)
 
     def feed(self, data: bytes) -> None:
-        """Add what has come."""
+        """Add bytes that have arrived."""
         if self._is_closed:
             return
         self._chunks.append(data)
@@ -49,7 +49,7 @@ class RequestBody:
             self._wake()
 
     def end(self, error: IngestError | None = None) -> None:
-        """Mark the end of the body, or that it will never be whole: `error` is then raised to whoever reads."""
+        """Mark the end of the body, or that it will never be complete: `error` is then raised to the reader."""
         self._ended = True
         if error is not None:
             self._error = error
@@ -75,7 +75,7 @@ class RequestBody:
                 self._keep([], 0)
 
     def close(self) -> None:
-        """Drop what was not read, and what may still come: nobody will read it."""
+        """Drop what was not read, and what may still come: it will not be read."""
         self._is_closed = True
         self._keep([], 0)
 

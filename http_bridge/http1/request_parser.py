@@ -20,7 +20,7 @@ HEAD_TOO_LONG = f"Request headers exceed {MAX_HEAD_BYTES} bytes"
 _LINE_END_BYTES = 4  # ": " and CRLF
 # Any token is a method (RFC 9110, 9.1), but llhttp stops at those it does not know.
 _ODD_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /\S* HTTP/1\.[01]\r\n")
-# Headers that ask for another protocol (RFC 9110, 7.8; RFC 7540, 3.2). None is spoken here, so they are ignored.
+# Headers that ask for another protocol (RFC 9110, 7.8; RFC 7540, 3.2). None is supported, so they are ignored.
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 _logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Request:
-    """A request whose head has come; its body may still be coming. `is_last`: its client wants no other answered."""
+    """A request whose head has arrived; its body may still be arriving. `is_last`: the connection closes after it."""
 
     environ: Environ
     body: RequestBody
@@ -36,7 +36,7 @@ class Request:
 
 
 class RequestParser:
-    """Makes requests of what a connection brings, until it ends or brings something that is none."""
+    """Parses the bytes of a connection into requests, until it ends or sends something that is not a request."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class RequestParser:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
-        self._messages = 0  # that began in what is being fed
-        self._has_moved = False  # whether what is fed brought anything to an end, so that nothing of it is kept
+        self._messages = 0  # that began in the present input
+        self._has_moved = False  # whether the present input completed anything, so that llhttp buffers none of it
         self._kept_bytes = 0
         # The request whose body is still coming.
         self.incoming: Request | None = None
         # When the latest request began to come, in the event loop's time.
         self.began_at = 0.0
-        # Nothing more is taken; what began to come and was no request is to be told `refusal`, when there is one.
+        # Nothing more is parsed; bytes that were not a request are answered with `refusal`, if there is one.
         self.has_ended = False
         self.refusal: IngestError | None = None
 
@@ -73,7 +73,7 @@ class RequestParser:
         return not self.is_in_head and self.incoming is None
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Parse bytes that have arrived."""
         if self.has_ended:
             return
         self._messages = 0
@@ -81,20 +81,20 @@ class RequestParser:
         try:
             self._parse(data)
         except httptools.HttpParserCallbackError:
-            _logger.exception("a request could not be taken")
+            _logger.exception("a request could not be parsed")
             self.end(IngestError())
         except httptools.HttpParserInvalidMethodError:
             is_odd = self._messages == 1 and _ODD_METHOD.match(data)
             self.end(MethodNotAllowedError("POST, OPTIONS") if is_odd else MalformedRequestError(NO_HTTP))
         except httptools.HttpParserError:
             self.end(MalformedRequestError(NO_HTTP))
-        # llhttp itself knows no limit: it keeps a header, or a trailer, for as long as it comes.
+        # llhttp itself has no limit: it buffers a header, or a trailer, for as long as it comes.
         self._kept_bytes = 0 if self._has_moved else self._kept_bytes + len(data)
         if self._kept_bytes > MAX_HEAD_BYTES:
             self.end(MalformedRequestError(HEAD_TOO_LONG))
 
     def end(self, refusal: IngestError | None = None) -> None:
-        """Take no more, and refuse what began to come, with `refusal` when it can still be told."""
+        """Parse no more, and refuse the request that has begun, with `refusal` if it can still be answered."""
         if self.has_ended:
             return
         self.has_ended = True
@@ -126,13 +126,13 @@ class RequestParser:
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; one that comes after the body is of no use here."""
+        """A header; trailers are ignored."""
         if self.is_in_head:
             self._headers.append((name.lower(), value))
         self._head_bytes += len(name) + len(value) + _LINE_END_BYTES
 
     def on_headers_complete(self) -> None:
-        """The request can be begun."""
+        """The head is complete."""
         if self.has_ended or self._parser.should_upgrade():
             return  # see _without_upgrade
         self.is_in_head = False
@@ -154,7 +154,7 @@ class RequestParser:
             self.incoming.body.feed(data)
 
     def on_message_complete(self) -> None:
-        """The request has come in whole."""
+        """The request is complete."""
         if self.incoming is not None:
             self.incoming.body.end()
             self.incoming = None
@@ -170,10 +170,10 @@ class RequestParser:
                 data = self._without_upgrade(data[upgrade.args[0] :])
 
     def _without_upgrade(self, rest: bytes) -> bytes:
-        """Return a request, and what follows, without its wish for another protocol: llhttp would skip its body."""
+        """Return a request, and what follows, without its upgrade headers: llhttp would skip its body."""
         method = self._parser.get_method()
         if method == b"CONNECT":
-            self.end(MalformedRequestError("This server is no proxy"))
+            self.end(MalformedRequestError("This server is not a proxy"))
             return b""
         kept = [(name, value) for name, value in self._headers if name not in _UPGRADE_HEADERS]
         if not self._parser.should_keep_alive():

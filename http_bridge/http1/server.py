@@ -13,22 +13,22 @@ BACKLOG = 1024
 CHECK_INTERVAL_S = 1.0
 TICK_S = 0.01
 HANDSHAKE_TIMEOUT_S = 10.0
-# For the last bytes of an answer and the client's farewell, which many clients do not send.
+# For the last bytes of an answer and the client's close_notify, which many clients do not send.
 TLS_CLOSE_TIMEOUT_S = 1.0
 
 
 class HttpServer:
-    """Accepts connections and looks after them, on the running event loop."""
+    """Accepts and supervises connections, on the running event loop."""
 
     def __init__(self, application: Application, refuse: Callable[[IngestError], bytes], shedder: LoadShedder) -> None:
-        """`refuse` makes the answer to what is no HTTP; `shedder` bounds what connections hold."""
+        """`refuse` makes the answer to what is not valid HTTP; `shedder` bounds what connections hold."""
         self._application = application
         self._refuse = refuse
         self._shedder = shedder
         self._connections: set[HttpConnection] = set()
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve on a listening socket from now on; with `tls`, nothing else is spoken there."""
+        """Serve on a listening socket from now on; with `tls`, it speaks TLS only."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self._connect,

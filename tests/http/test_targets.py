@@ -52,7 +52,7 @@ def test_options_of_the_server_as_a_whole_is_answered(client: RawClient) -> None
 
 def test_this_is_no_proxy(client: RawClient) -> None:
     client.send(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n" + PING)
-    assert_envelope(client.receive(), 400, "MALFORMED_REQUEST", "This server is no proxy")
+    assert_envelope(client.receive(), 400, "MALFORMED_REQUEST", "This server is not a proxy")
     client.assert_closed()
 
 
