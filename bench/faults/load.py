@@ -1,4 +1,4 @@
-"""A load in a process of its own, started and stopped by whoever injects the faults.
+"""A load in a process of its own, started and stopped by the injection of faults.
 
 Clients of gRPC do not survive the fork by which root starts Postgres as another user.
 """

@@ -19,7 +19,7 @@ from bench.faults.postgres import is_alive, wait_until
 from bench.processes import COMMAND, wait_for_ports
 
 HOST = "127.0.0.1"
-# Below the ports that the system gives to clients, so that nobody takes them while the server is down.
+# Below the ports that the system gives to clients, so that no other program takes them while the server is down.
 PORTS = range(20_000, 32_000)
 STOP_TIMEOUT_S = 40
 

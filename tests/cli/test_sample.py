@@ -65,7 +65,7 @@ def test_a_wrong_key_is_told(protocol: str, server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_server_that_is_away_is_told(protocol: str) -> None:
+def test_a_server_that_is_down_is_told(protocol: str) -> None:
     with closed_port() as port:
         flags = ("--protocol", protocol, f"--{protocol}-port", str(port))
         failure = fail_command("sample", *FAST, *flags, *ANY_KEY, "--json")

@@ -84,7 +84,7 @@ def test_origins_can_be_limited(database_url: str) -> None:
         assert stranger.headers["vary"] == "Origin"
 
 
-def test_what_nobody_foresaw_is_a_500_that_tells_nothing(database_url: str) -> None:
+def test_an_unexpected_error_is_a_500_that_tells_nothing(database_url: str) -> None:
     with start_server(database_url) as server, psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE http_requests ALTER COLUMN error_fingerprint SET NOT NULL")
         sent = str(uuid4())

@@ -1,4 +1,4 @@
-"""Clients that go away: at any moment, with or without a goodbye."""
+"""Clients that disconnect: at any moment, in good order or not."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.running_server import RunningServer
 LARGE_PAGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 EXPECT = "Expect: 100-continue"
 
-# What a client has sent when it goes away.
+# What a client has sent when it disconnects.
 MOMENTS: dict[str, Callable[[RunningServer], bytes]] = {
     "before anything": lambda server: b"",
     "in a method": lambda server: b"PO",
@@ -34,7 +34,7 @@ MOMENTS: dict[str, Callable[[RunningServer], bytes]] = {
 
 @pytest.mark.parametrize("leave", [RawClient.reset, lambda client: client.socket.close()], ids=["reset", "close"])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_client_that_goes_away_harms_nobody(
+def test_a_client_that_disconnects_harms_no_other(
     server: RunningServer, client: RawClient, moment: str, leave: Callable[[RawClient], None]
 ) -> None:
     logged = len(server.log.read_text())

@@ -96,7 +96,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
 
 def _stop_postgres(folder: Path) -> None:
     if postmaster_pid(folder) is not None:
-        # The last one out stops it, whoever left it running.
+        # The last one stops it, whichever left it running.
         with Database(folder):
             pass
 

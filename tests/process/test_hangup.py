@@ -1,4 +1,4 @@
-"""SIGHUP at any time: the server lives, and nobody who sends meanwhile notices."""
+"""SIGHUP at any time: the server lives, and no client notices."""
 
 import random
 import signal

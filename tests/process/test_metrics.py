@@ -173,7 +173,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
 
 
 def test_the_spool_is_seen_to_fill_and_to_empty(data_folder: Path) -> None:
-    # One worker, which knows the key when the database goes away.
+    # One worker, which knows the key when the database goes down.
     one_worker = ("--http-workers", "1", "--grpc-workers", "1")
     with Database(new_folder(data_folder)) as database, start_server(database.url, *one_worker) as server:
         assert server.post(make_batch(server.project_id)).status == 202

@@ -1,4 +1,4 @@
-"""A database that goes away and comes back: the server says so, and recovers without a restart."""
+"""A database that goes down and comes back up: the server says so, and recovers without a restart."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +71,7 @@ def test_an_outage_under_load_loses_no_acknowledged_batch(data_folder: Path) -> 
         traffic.assert_stored_whole(server.database_url)
 
 
-def test_a_server_started_while_its_database_is_away_takes_batches(data_folder: Path) -> None:
+def test_a_server_started_while_its_database_is_down_takes_batches(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with Database(new_folder(data_folder)) as database:
         with start_server(database.url, "--data-dir", str(folder)) as server:
@@ -96,7 +96,7 @@ def test_a_server_started_while_its_database_is_away_takes_batches(data_folder: 
             assert [len(restarted.rows(trace)) for trace in ("before", "during")] == [1, 1]
 
 
-def test_a_server_whose_database_is_away_stops_cleanly(data_folder: Path) -> None:
+def test_a_server_whose_database_is_down_stops_cleanly(data_folder: Path) -> None:
     with start_with_database(data_folder) as (server, database):
         assert server.post(make_batch(server.project_id)).status == 202
         database.stop()

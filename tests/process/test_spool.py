@@ -1,4 +1,4 @@
-"""The spool under the worst that can happen: what was acknowledged while the database was away is stored once."""
+"""The spool in crashes: what was acknowledged while the database was down is stored once."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.process.polling import children_of, kill, wait_until
 from tests.process.traffic import Traffic
 from tests.running_server import RunningServer, create_key, run_command, start_server
 
-# A COPY of the drain waits for whoever holds the lock, after all its rows have come.
+# A COPY of the drain waits for the holder of the lock, after all its rows were sent.
 _HOLD_DRAIN_UP = """
 CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF current_setting('application_name') = 'seestack-ingest spool' THEN

@@ -15,7 +15,7 @@ def wait_for_empty_spool(server: RunningServer) -> None:
     wait_until(lambda: server.request("GET", "/readyz").json["spool"]["batches"] == 0, "the spool is empty")
 
 
-def test_batches_for_a_database_that_is_away_do_not_get_into_another(
+def test_batches_for_a_database_that_is_down_do_not_get_into_another(
     data_folder: Path, tmp_path: Path, create_database: Callable[[], str]
 ) -> None:
     other_url = create_database()

@@ -88,7 +88,7 @@ class Traffic:
                 stored.update(connection.execute(_COUNTS, (_PREFIX,)).fetchall())
             return acknowledged <= stored.keys()
 
-        # What was spooled while the database was away comes later.
+        # What was spooled while the database was down comes later.
         deadline = time.monotonic() + PATIENCE_S
         while not is_all_there() and time.monotonic() < deadline:
             time.sleep(0.2)

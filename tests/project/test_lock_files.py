@@ -13,7 +13,7 @@ from tests.project.repository import ROOT
 
 LOCK_FILES = sorted(path.name for path in ROOT.glob("requirements*.lock"))
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-# name==version, perhaps a marker, and hashes.
+# name==version, maybe a marker, and hashes.
 PINNED = re.compile(r"([A-Za-z0-9._-]+)==([^\s;]+)(?: ; [^\\]+?)?((?: --hash=sha256:[0-9a-f]{64})+)")
 
 

@@ -105,7 +105,7 @@ def test_a_traceback_is_part_of_one_line_of_json() -> None:
     assert "ValueError: reason" in json.loads(line)["traceback"]
 
 
-def test_an_exception_that_nobody_catches_is_one_line_too() -> None:
+def test_an_uncaught_exception_is_one_line_too() -> None:
     setup = "from server.observability.log import *; configure_logging(LogLevel.INFO)"
     program = f"{setup}; raise ValueError('first\\nsecond')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -158,7 +158,7 @@ def test_a_refused_request_is_told_with_all_that_is_known_but_its_values() -> No
 
 def test_the_level_tells_whose_fault_it_was_and_accepted_requests_are_for_debugging() -> None:
     record = make_request(Protocol.GRPC, rpc="IngestHttpRequests")
-    errors = (InvalidApiKeyError(), ServiceUnavailableError(), explain(KeyError("nobody foresaw this")))
+    errors = (InvalidApiKeyError(), ServiceUnavailableError(), explain(KeyError("unexpected")))
     for level, expected in ((LogLevel.INFO, []), (LogLevel.DEBUG, [("debug", "OK", 7)])):
         with captured(level) as lines:
             reporter = make_reporter()
@@ -170,7 +170,7 @@ def test_the_level_tells_whose_fault_it_was_and_accepted_requests_are_for_debugg
             ("warning", "UNAVAILABLE", 0),
             ("error", "INTERNAL", 0),
         ]
-        assert "nobody foresaw this" in lines[-1]["traceback"]
+        assert "unexpected" in lines[-1]["traceback"]
 
 
 def test_a_flood_of_refusals_leaves_room_for_others_and_is_summed_up() -> None:

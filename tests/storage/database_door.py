@@ -1,4 +1,4 @@
-"""A way to a database that can be shut, as if its server was away."""
+"""A way to a database that can be shut, as if its server was down."""
 
 from pathlib import Path
 from uuid import uuid4

@@ -37,7 +37,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
-        self._sending.result(30)  # a batch that is never settled would be waited for in vain
+        self._sending.result(30)  # a batch that is never settled would be waited for without end
 
     def assert_stored(self, connection: psycopg.Connection) -> None:
         """Check that acknowledged batches are stored once and refused ones are not, and none twice or in part."""

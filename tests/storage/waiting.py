@@ -96,7 +96,7 @@ def busy_writer(
 
 @contextmanager
 def closed_gate(connection: psycopg.Connection, url: str, *, each_row: bool = False) -> Iterator[Callable[[], None]]:
-    """Hold up whoever stores rows, until the end or a call of what is yielded.
+    """Block those who store rows, until the end or a call of what is yielded.
 
     The server reads all rows first; with `each_row` it stops reading at the first.
     """

@@ -1,4 +1,4 @@
-"""The copy of the keys that servers go by while the database is away."""
+"""The copy of the keys that servers use while the database is down."""
 
 import stat
 from dataclasses import asdict

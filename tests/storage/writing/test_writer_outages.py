@@ -1,4 +1,4 @@
-"""A database that is away: batches are kept for a while, and tried again."""
+"""A database that is down: batches are kept for a while, and retried."""
 
 import time
 from collections.abc import Iterator
