@@ -17,8 +17,8 @@ from tests.running_server import RunningServer
 SLOW_CONNECTIONS = 50
 IDLE_CONNECTIONS = 1000
 SPARE_DESCRIPTORS = 200
-PAUSE_S = 0.2
-PROMPTLY_S = 1.0  # far more than an answer takes, even here where many tests run at once
+PAUSE_S = 0.05
+EXCHANGES = 20
 
 
 @contextmanager
@@ -59,14 +59,11 @@ def _descriptors(server: RunningServer) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def assert_prompt(server: RunningServer, client: RawClient, seconds: float) -> None:
-    """Check that a client is answered promptly for so long."""
-    deadline = time.monotonic() + seconds
-    while (began := time.monotonic()) < deadline:
+def assert_served(server: RunningServer, client: RawClient) -> None:
+    """Check that a client is answered again and again."""
+    for _ in range(EXCHANGES):
         client.send(post(server, batch(server)) + PING)
         assert [client.receive().status for _ in range(2)] == [202, 200]
-        assert time.monotonic() - began < PROMPTLY_S
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("is_in_body", [False, True], ids=["head", "body"])
@@ -79,7 +76,9 @@ def test_clients_that_send_slowly_hold_nobody_up(server: RunningServer, client: 
             other.send(request[:cut])
         rest = request[cut:]
         with dribble(slow, rest[:5]):
-            assert_prompt(server, client, 5 * PAUSE_S)
+            assert_served(server, client)
+        # They are still at it, and were not waited for.
+        assert all(other.is_silent(0) for other in slow)
         for other in slow:
             other.send(rest[5:])
         assert [other.receive().status for other in slow] == [202] * SLOW_CONNECTIONS
@@ -91,7 +90,7 @@ def test_clients_that_read_slowly_hold_nobody_up(server: RunningServer, client: 
         slow = [stack.enter_context(RawClient(server.http_port, receive_buffer=4096)) for _ in range(20)]
         for other in slow:
             other.send(page * 5)
-        assert_prompt(server, client, 0.5)
+        assert_served(server, client)
         assert [len(slow[0].receive().body) > 1_000_000 for _ in range(5)] == [True] * 5
 
 
@@ -102,7 +101,7 @@ def test_idle_connections_cost_nobody_anything(server: RunningServer, client: Ra
             other.send(PING)
         for other in idle[::2]:
             assert other.receive().json == PONG
-        assert_prompt(server, client, 0.5)
+        assert_served(server, client)
         for other in idle:
             other.send(PING)
         for other in idle:

@@ -28,6 +28,7 @@ from tests.grpc_client import SERVICE, ReflectingClient
 from tests.http.messages import PING as HTTP_PING
 from tests.http.messages import PONG
 from tests.http.raw_client import RawClient
+from tests.log_lines import levels_in
 from tests.process.polling import children_of, wait_until
 from tests.running_server import RunningServer, start_server
 
@@ -120,7 +121,8 @@ def test_grpc_clients_that_misbehave_harm_nobody(server: RunningServer, leave: C
         leave(client)
     assert_served(server)
     assert children_of(server.process.pid) == workers
-    assert server.log.read_text()[logged:] == ""
+    # Calls that were reset are told of where the server had begun them.
+    assert levels_in(server.log.read_text()[logged:]) <= {"info"}
 
 
 def test_a_stream_whose_client_does_not_read_is_not_read_on_either(server: RunningServer) -> None:

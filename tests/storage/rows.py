@@ -36,6 +36,7 @@ def make_columns(count: int = 1, **changes: Any) -> dict[str, list[Any]]:
         "error_fingerprint": [None] * count,
         "timestamp": [now] * count,
     }
+    assert changes.keys() <= columns.keys()
     return columns | {name: [value] * count for name, value in changes.items()}
 
 

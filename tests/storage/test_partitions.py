@@ -105,7 +105,7 @@ def test_thousands_of_invented_dates_make_no_partition(connection: psycopg.Conne
     before = children(connection)
     first_us = microseconds(datetime(1, 1, 1, tzinfo=UTC))
     dates_us = [first_us + number * 1_800 * 86_400_000_000 for number in range(2_000)]
-    stored = [submit(writer, encoded(timestamp_us=moment_us)) for moment_us in dates_us]
+    stored = [submit(writer, encoded(timestamp=moment_us)) for moment_us in dates_us]
     assert [stored.result(60) for stored in stored] == [1] * len(dates_us)
     assert len({(row["timestamp"] - EPOCH).days for row in rows_by_id(connection)}) == len(dates_us)
     assert ensure_partitions(connection, TODAY) == []

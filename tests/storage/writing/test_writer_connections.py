@@ -259,6 +259,7 @@ def test_a_database_that_goes_away_and_comes_back_at_random_loses_and_doubles_no
                 time.sleep(chooser.uniform(0, 0.4))
                 door.open()
         load.assert_stored(connection)
+        monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 3_600.0)
         assert submit(writer, encoded()).result(20) == 1
 
 

@@ -59,6 +59,12 @@ def long_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", LONG_S)
 
 
+def take_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let answers and connections come when they come: where all cores are busy, short times are too short."""
+    monkeypatch.setattr(Copier, "ANSWER_TIMEOUT_S", LONG_S)
+    monkeypatch.setattr(SlowPath, "RETRY_FOR_S", LONG_S)
+
+
 def go_away(door: DatabaseDoor, connection: psycopg.Connection) -> None:
     door.shut()
     terminate_backends(connection)
@@ -81,14 +87,16 @@ def test_batches_of_a_short_outage_are_stored_once_it_is_over(
 
 @pytest.mark.usefixtures("short_patience")
 def test_batches_of_a_long_outage_fail_and_later_ones_are_stored(
-    connection: psycopg.Connection, door: DatabaseDoor, far_writer: Writer
+    connection: psycopg.Connection, door: DatabaseDoor, far_writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
+        monkeypatch.setattr(SlowPath, "RETRY_FOR_S", SHORT_S)
         go_away(door, connection)
         lost = submit_together(far_writer, [encoded() for _ in range(20)])
         wait_until(lambda: is_down(far_writer))
         lost += submit_together(far_writer, [encoded() for _ in range(20)])
         assert all(map(is_unavailable, lost))
+        take_time(monkeypatch)
         door.open()
         assert submit(far_writer, encoded()).result(20) == 1
     assert count_rows(connection) == 3
@@ -106,11 +114,12 @@ def test_batches_do_not_fail_before_patience_is_at_an_end(
 
 @pytest.mark.usefixtures("short_patience")
 def test_a_writer_made_while_the_database_is_down_works_once_it_is_there(
-    loop: EventLoop, connection: psycopg.Connection, door: DatabaseDoor
+    loop: EventLoop, connection: psycopg.Connection, door: DatabaseDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door.shut()
     with open_writer(loop, door.url) as writer:
         assert is_unavailable(submit(writer, encoded()))
+        take_time(monkeypatch)
         door.open()
         assert submit(writer, encoded()).result(20) == 1
     assert count_rows(connection) == 1
@@ -160,12 +169,13 @@ def test_more_than_one_flush_of_an_outage_is_stored(
 
 @pytest.mark.usefixtures("short_patience")
 def test_the_room_of_batches_that_failed_comes_back(
-    connection: psycopg.Connection, door: DatabaseDoor, far_writer: Writer
+    connection: psycopg.Connection, door: DatabaseDoor, far_writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = encoded(path="x" * (EventWriter.MAX_PENDING_BYTES // 2))
     go_away(door, connection)
     for _ in range(2):
         assert is_unavailable(submit(far_writer, batch))
+    take_time(monkeypatch)
     door.open()
     assert submit(far_writer, batch).result(20) == 1
 
@@ -199,12 +209,13 @@ def test_close_during_an_outage_waits_until_it_is_over(
 
 @pytest.mark.usefixtures("quick_answers", "short_patience")
 def test_a_server_that_takes_no_rows_for_long_fails_batches_and_takes_later_ones(
-    connection: psycopg.Connection, migrated_url: str, writer: Writer
+    connection: psycopg.Connection, migrated_url: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with busy_writer(writer, connection, migrated_url) as (busy, release):
         queued = submit(writer, encoded())
         assert is_unavailable(busy)
         assert is_unavailable(queued)
+        take_time(monkeypatch)
         release()
         assert submit(writer, encoded(2)).result(20) == 2
     assert count_rows(connection) == 2
@@ -212,12 +223,13 @@ def test_a_server_that_takes_no_rows_for_long_fails_batches_and_takes_later_ones
 
 @pytest.mark.usefixtures("quick_answers", "long_patience")
 def test_a_server_that_takes_no_rows_is_not_filled_with_connections(
-    connection: psycopg.Connection, migrated_url: str, writer: Writer
+    connection: psycopg.Connection, migrated_url: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server looks after a connection that was given up only once it gets the lock it waits for, if not told to."""
     with busy_writer(writer, connection, migrated_url) as (busy, release):
         time.sleep(12 * QUICK_S)
         assert count_waiting(connection) <= 5
+        take_time(monkeypatch)
         release()
         assert busy.result(20) == 1
     assert count_rows(connection) == 1
@@ -237,12 +249,13 @@ def test_a_commit_that_is_not_answered_in_time_is_not_stored_twice(
 
 @pytest.mark.usefixtures("quick_answers", "short_patience")
 def test_a_commit_that_stays_without_answer_fails_its_batch_and_is_not_made_later(
-    connection: psycopg.Connection, writer: Writer, migrated_url: str
+    connection: psycopg.Connection, writer: Writer, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closed_gate(connection, migrated_url) as open_gate:
         assert is_unavailable(submit(writer, encoded()))
         wait_until(lambda: count_waiting(connection) == 0)
         open_gate()
+    take_time(monkeypatch)
     assert submit(writer, encoded(2)).result(20) == 2
     assert count_rows(connection) == 2
 
