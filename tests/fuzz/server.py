@@ -12,5 +12,5 @@ def start_fuzzed_server(database_url: str) -> Iterator[RunningServer]:
     """Run a server that knows the inputs' project and key, and another project besides."""
     create_key(database_url)
     create_identity(database_url)
-    with start_server(database_url, "--log-level", "warning", key=(PROJECT_ID, RAW_KEY)) as server:
+    with start_server(database_url, key=(PROJECT_ID, RAW_KEY)) as server:
         yield server

@@ -35,7 +35,7 @@ def test_calls_and_streams_outlive_the_age_of_their_connection(
     with closing(listen("127.0.0.1", 0)) as listener, closing(reserve("127.0.0.1", 0)) as grpc_port:
         port = grpc_port.getsockname()[1]
         settings = load_settings(
-            database_url=database_url, data_dir=tmp_path, http_workers=1, grpc_workers=1, grpc_port=port
+            database_url=database_url, data_dir=tmp_path, http_workers=1, grpc_workers=1, grpc_port=port, spool="off"
         )
         supervisor = Supervisor(settings, listener, grpc_module=MODULE)
         supervisor.start(Flag())
