@@ -265,5 +265,5 @@ FAULTS = (
     Fault("kill-workers", "workers are killed (-9) at random", _kill_workers),
     Fault("kill-server", "the whole server is killed (-9) and started again", _kill_server),
     Fault("kill-server-in-outage", "the same while Postgres is stopped", _kill_server_in_outage),
-    Fault("kill-server-in-drain", "the same while the spool is emptied", _kill_server_in_drain),
+    Fault("kill-server-in-drain", "the same while the spool is drained", _kill_server_in_drain),
 )
