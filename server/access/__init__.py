@@ -1,0 +1,1 @@
+"""Who may send, and how much: API keys, rate limits, and the pacing of refusals."""
