@@ -213,7 +213,7 @@ def measure_memory(server: RunningServer, database: psycopg.Connection, batches:
         for protocol in ("HTTP", "gRPC") if connections else ():
             load_and_check(server, database, batches, protocol, connections)
         for name in ("http_bridge", "server.grpc.worker"):
-            peaks = [peak_memory_bytes(worker) for worker in server.workers if worker.cmdline()[2] == name]
+            peaks = [peak_memory_bytes(worker) for worker in server.workers if name in worker.cmdline()]
             memory[f"{name} worker, {load}"] = max(peaks) / 2**20
     return memory
 
