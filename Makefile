@@ -17,7 +17,7 @@ run: .venv/runtime.stamp ## run the server with its embedded Postgres
 	@$(BIN)/seestack-ingest serve $(ARGS)
 
 test: .venv/development.stamp ## run every test
-	@$(BIN)/python -m pytest --numprocesses=4 $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=4 --dist=worksteal $(ARGS)
 
 fuzz: .venv/development.stamp ## send 120,000 hostile inputs to a real server, within ten minutes
 	@$(BIN)/python -m tests.fuzz $(ARGS)

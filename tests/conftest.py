@@ -26,8 +26,12 @@ def data_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(data_folder: Path) -> Iterator[EmbeddedServer]:
-    """The Postgres server of this test process."""
+    """The Postgres server of this test process. It waits for no disk: tests that crash a Postgres have their own."""
     with EmbeddedServer(data_folder / "postgres") as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            for name in ("fsync", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
         yield server
 
 

@@ -28,7 +28,11 @@ from tests.patience import PATIENCE_S
 
 COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
+# Each worker takes most of a second of a processor to start; tests that need more than one of a kind say so.
+ONE_OF_EACH = ("--http-workers", "1", "--grpc-workers", "1")
+TWO_OF_EACH = ("--http-workers", "2", "--grpc-workers", "2")
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+SERVE = (COMMAND, "serve", *FREE_PORTS, *ONE_OF_EACH)
 START_TIMEOUT_S = 2 * PATIENCE_S  # it may wait for another server that starts
 STOP_TIMEOUT_S = PATIENCE_S
 
@@ -106,14 +110,15 @@ class RunningServer:
 def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = None) -> Iterator[RunningServer]:
     """Run a server on free ports against `database_url` and stop it at the end.
 
-    It gets a new project and key, unless `key` names some (project id, raw key).
+    It has one worker of each kind unless `flags` say otherwise, and a new project and key unless `key` names some
+    (project id, raw key).
     """
     project_id, api_key = key or create_key(database_url)
     with tempfile.TemporaryDirectory(prefix="seestack-") as folder:
         log = Path(folder) / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [COMMAND, "serve", "--database-url", database_url, "--data-dir", folder, *FREE_PORTS, *flags],
+                [*SERVE, "--database-url", database_url, "--data-dir", folder, *flags],
                 stdout=output, stderr=output, text=True,
             )  # fmt: skip
         try:

@@ -15,7 +15,6 @@ from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
 from tests.running_server import STOP_TIMEOUT_S, RunningServer, start_server
 
-ONE_WORKER = ("--http-workers", "1", "--grpc-workers", "1")
 LARGE_PAGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 LOCK = "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"
 # A batch that waits for the lock.
@@ -60,7 +59,7 @@ def idle_connections(server: RunningServer, stack: ExitStack) -> list[RawClient]
 
 def test_what_is_in_flight_is_finished_and_what_is_idle_ends(database_url: str) -> None:
     with ExitStack() as stack:
-        server = stack.enter_context(start_server(database_url, "--grace-seconds", "60", *ONE_WORKER))
+        server = stack.enter_context(start_server(database_url, "--grace-seconds", "60"))
         idle = idle_connections(server, stack)
         lock = stack.enter_context(psycopg.connect(database_url))
         lock.execute(LOCK)
@@ -89,7 +88,7 @@ def test_what_is_in_flight_is_finished_and_what_is_idle_ends(database_url: str) 
 
 
 def test_what_cannot_be_finished_is_cut_off_after_the_grace_period(database_url: str) -> None:
-    with start_server(database_url, "--grace-seconds", "0.5", *ONE_WORKER) as server, ExitStack() as stack:
+    with start_server(database_url, "--grace-seconds", "0.5") as server, ExitStack() as stack:
         stuck = [
             connected(server, stack, b"POST"),
             connected(server, stack, head(server, "Content-Length: 100")),

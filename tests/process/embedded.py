@@ -15,7 +15,7 @@ from storage.embedded.cluster import cluster_path
 from storage.embedded.server import EmbeddedServer
 from tests.process.database import Database
 from tests.process.polling import children_of
-from tests.running_server import COMMAND, FREE_PORTS, STOP_TIMEOUT_S, RunningServer, wait_for_ports
+from tests.running_server import SERVE, STOP_TIMEOUT_S, RunningServer, wait_for_ports
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ def new_folder(data_folder: Path) -> Path:
 
 @contextmanager
 def launch(folder: Path, *flags: str, wrapper: Sequence[str] = (), stdout: int | None = None) -> Iterator[Launched]:
-    """Start `serve` on free ports in a session of its own, and leave nothing of it running at the end.
+    """Start `serve` in a session of its own, and leave nothing of it running at the end.
 
-    `wrapper` is a command that runs it, and whose end is the end of all that it started. `stdout` is a terminal for
-    the banner, if wanted.
+    It has free ports, and one worker of each kind unless `flags` say otherwise. `wrapper` is a command that runs it,
+    and whose end is the end of all that it started. `stdout` is a terminal for the banner, if wanted.
     """
     log = folder.parent / f"log-{uuid4().hex[:8]}"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*wrapper, COMMAND, "serve", "--data-dir", str(folder), *FREE_PORTS, *flags],
+            [*wrapper, *SERVE, "--data-dir", str(folder), *flags],
             stdout=stdout or output, stderr=output, text=True, start_new_session=True,
         )  # fmt: skip
     try:

@@ -11,11 +11,10 @@ from tests.process.polling import children_of, wait_until
 from tests.running_server import RunningServer, start_server
 
 BREAKING = connection_of([*call_headers()[:2], (b":path", METHOD + b"\xff"), *call_headers()[3:]], b"")
-ONE_WORKER = ("--grpc-workers", "1")
 
 
 def test_a_path_that_is_not_utf_8_ends_no_service(database_url: str) -> None:
-    with start_server(database_url, *ONE_WORKER) as server:
+    with start_server(database_url) as server:
         workers = children_of(server.process.pid)
         for number in range(1, 4):
             with RawClient(server.grpc_port) as client:
@@ -29,7 +28,7 @@ def test_a_path_that_is_not_utf_8_ends_no_service(database_url: str) -> None:
 
 def test_a_call_in_flight_is_finished_when_the_server_is_replaced(database_url: str) -> None:
     with (
-        start_server(database_url, *ONE_WORKER) as server,
+        start_server(database_url) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
         open_stream(channel, server.api_key) as stream,
         RawClient(server.grpc_port) as client,

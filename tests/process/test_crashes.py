@@ -28,7 +28,7 @@ from tests.process.polling import (
 )
 from tests.process.table_lock import lock_table
 from tests.process.traffic import Traffic
-from tests.running_server import STOP_TIMEOUT_S, RunningServer, create_key, start_server
+from tests.running_server import STOP_TIMEOUT_S, TWO_OF_EACH, RunningServer, create_key, start_server
 
 MODULES = ("http_bridge", "server.grpc.worker")
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
@@ -37,8 +37,7 @@ CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
 def test_killed_workers_are_replaced_while_the_server_goes_on(database_url: str) -> None:
-    flags = ("--http-workers", "2", "--grpc-workers", "2")
-    with start_server(database_url, *flags) as server, Traffic(server) as traffic:
+    with start_server(database_url, *TWO_OF_EACH) as server, Traffic(server) as traffic:
         traffic.wait_for_acknowledgements(10)
         first, second = zip(*(live_workers(server, module) for module in MODULES), strict=True)
         kill(first)
@@ -58,7 +57,7 @@ def test_killed_workers_are_replaced_while_the_server_goes_on(database_url: str)
 
 
 def test_workers_end_by_themselves_when_the_supervisor_is_killed(database_url: str) -> None:
-    with start_server(database_url) as server, Traffic(server) as traffic:
+    with start_server(database_url, *TWO_OF_EACH) as server, Traffic(server) as traffic:
         traffic.wait_for_acknowledgements(10)
         workers = children_of(server.process.pid)
         server.process.kill()
@@ -74,7 +73,7 @@ def test_killing_the_server_at_any_moment_under_load_loses_no_acknowledged_batch
     chooser = random.Random()
     cut_off: list[Traffic] = []
     for _ in range(ROUNDS):
-        with start_server(database_url, key=key) as server, Traffic(server) as traffic:
+        with start_server(database_url, *TWO_OF_EACH, key=key) as server, Traffic(server) as traffic:
             traffic.wait_for_acknowledgements(3)
             time.sleep(chooser.uniform(0, LONGEST_LIFE_S))
             processes = [server.process.pid, *children_of(server.process.pid)]
@@ -87,7 +86,7 @@ def test_killing_the_server_at_any_moment_under_load_loses_no_acknowledged_batch
 
 
 def test_killing_the_server_while_nothing_can_be_stored_loses_no_acknowledged_batch(database_url: str) -> None:
-    with start_server(database_url) as server, Traffic(server) as traffic:
+    with start_server(database_url, *TWO_OF_EACH) as server, Traffic(server) as traffic:
         traffic.wait_for_acknowledgements(10)
         with lock_table(database_url) as lock:
             lock.wait_for_writers(2)

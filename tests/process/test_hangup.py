@@ -10,11 +10,10 @@ from tests.running_server import STOP_TIMEOUT_S, start_server
 
 HANGUPS = 50
 LONGEST_GAP_S = 0.1
-ONE_OF_EACH = ("--http-workers", "1", "--grpc-workers", "1")
 
 
 def test_hanging_up_at_any_time_is_harmless(database_url: str) -> None:
-    with start_server(database_url, *ONE_OF_EACH) as server:
+    with start_server(database_url) as server:
         workers = children_of(server.process.pid)
         with Traffic(server) as traffic:
             traffic.wait_for_acknowledgements(10)

@@ -28,7 +28,7 @@ from tests.process.table_lock import lock_table
 from tests.process.test_work_in_flight import begin_call
 from tests.process.traffic import BATCH_ROWS, CLIENTS_OF_EACH, HTTP, STREAM, STREAM_AHEAD, UNARY, Traffic
 from tests.project.repository import ROOT
-from tests.running_server import RunningServer, start_server
+from tests.running_server import TWO_OF_EACH, RunningServer, start_server
 
 LABELS = {HTTP: "http", UNARY: "grpc", STREAM: "grpc_stream"}
 BRIEF_WORKER = "tests.process.brief_worker"
@@ -89,8 +89,7 @@ def send_some_of_each_kind(server: RunningServer) -> None:
 
 
 def test_counters_go_on_when_workers_are_killed(database_url: str) -> None:
-    flags = ("--http-workers", "2", "--grpc-workers", "2")
-    with start_server(database_url, *flags) as server:
+    with start_server(database_url, *TWO_OF_EACH) as server:
         with Traffic(server) as traffic:
             traffic.wait_for_acknowledgements(10)
             before = scrape(server)
@@ -173,9 +172,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
 
 
 def test_the_spool_is_seen_to_fill_and_to_empty(data_folder: Path) -> None:
-    # One worker, which knows the key when the database goes down.
-    one_worker = ("--http-workers", "1", "--grpc-workers", "1")
-    with Database(new_folder(data_folder)) as database, start_server(database.url, *one_worker) as server:
+    with Database(new_folder(data_folder)) as database, start_server(database.url) as server:
         assert server.post(make_batch(server.project_id)).status == 202
         assert scrape(server).get("spool_batches") == 0
         database.stop()

@@ -15,12 +15,11 @@ from tests.process.pgbouncer import POOL_SIZE, PROGRAM, PgBouncer, pgbouncer
 from tests.process.scraping import scrape
 from tests.process.test_roles import check_of
 from tests.process.traffic import Traffic
-from tests.running_server import Answer, RunningServer, run_command, start_server
+from tests.running_server import TWO_OF_EACH, Answer, RunningServer, run_command, start_server
 from tests.storage.defaults import set_default
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="PgBouncer is not installed")
 
-WORKERS = ("--http-workers", "2", "--grpc-workers", "2")
 # Defaults of the database that the server may not leave in effect, and may not change for others.
 DEFAULTS = {"synchronous_commit": "off", "datestyle": "SQL, DMY", "timezone": "Asia/Kolkata", "lock_timeout": "7s"}
 _NOTE = """
@@ -64,7 +63,7 @@ def test_everything_works_and_no_setting_leaks(bouncer: PgBouncer, database_url:
     usable, message = check_of(bouncer.url)
     assert usable
     assert "behind a connection pooler, which must allow" in message
-    with start_server(bouncer.url, *WORKERS, key=key) as server:
+    with start_server(bouncer.url, *TWO_OF_EACH, key=key) as server:
         with Traffic(server) as traffic:
             traffic.wait_for_acknowledgements(20)
             assert [answer.status for answer in send_twice(server)] == [202, 202]

@@ -14,13 +14,12 @@ from tests.process.health import SERVING, watch_health
 from tests.process.open_stream import open_stream
 from tests.process.polling import children_of, is_alive, refuses_connections, wait_until
 from tests.process.traffic import Traffic
-from tests.running_server import STOP_TIMEOUT_S, start_server
+from tests.running_server import STOP_TIMEOUT_S, TWO_OF_EACH, start_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_during_traffic_loses_no_acknowledged_batch(number: signal.Signals, database_url: str) -> None:
-    flags = ("--http-workers", "2", "--grpc-workers", "2")
-    with start_server(database_url, *flags) as server, Traffic(server) as traffic:
+    with start_server(database_url, *TWO_OF_EACH) as server, Traffic(server) as traffic:
         traffic.wait_for_acknowledgements(20)
         workers = children_of(server.process.pid)
         server.process.send_signal(number)

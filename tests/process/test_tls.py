@@ -88,7 +88,7 @@ def authority(tmp_path: Path) -> Authority:
 def tls_server(authority: Authority, database_url: str) -> Iterator[TlsServer]:
     certificate, key = authority.issue("server")
     flags = [
-        "--http-workers", "1", "--grpc-workers", "1", "--tls-cert", str(certificate), "--tls-key", str(key),
+        "--tls-cert", str(certificate), "--tls-key", str(key),
         "--grpc-client-ca", str(authority.certificate),
     ]  # fmt: skip
     with start_server(database_url, *flags) as running:
@@ -256,8 +256,7 @@ def test_a_server_does_not_start_with_files_that_do_not_fit(authority: Authority
 
 
 def test_plain_text_that_others_can_read_is_warned_of(database_url: str) -> None:
-    flags = ("--http-workers", "1", "--grpc-workers", "1", "--grpc-host", "0.0.0.0")
-    with start_server(database_url, *flags) as server:
+    with start_server(database_url, "--grpc-host", "0.0.0.0") as server:
         lines = log_lines(server.log.read_text())
     warning = next(line["message"] for line in lines if line["level"] == "warning")
     assert f"0.0.0.0:{server.grpc_port}" in warning

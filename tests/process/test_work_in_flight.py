@@ -23,9 +23,8 @@ LATE_S = 3.0
 
 
 def test_work_in_flight_at_a_stop_is_finished(database_url: str) -> None:
-    flags = ("--http-workers", "1", "--grpc-workers", "1", "--grace-seconds", "60")
     with (
-        start_server(database_url, *flags) as server,
+        start_server(database_url, "--grace-seconds", "60") as server,
         ThreadPoolExecutor() as executor,
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
         open_stream(channel, server.api_key) as stream,
@@ -85,7 +84,7 @@ def test_a_call_past_its_deadline_ends_and_a_later_one_works(server: RunningServ
 
 
 def test_a_batch_whose_caller_is_gone_before_its_turn_is_not_stored(database_url: str) -> None:
-    with start_server(database_url, "--grpc-workers", "1") as server, ThreadPoolExecutor() as executor:
+    with start_server(database_url) as server, ThreadPoolExecutor() as executor:
         client = ReflectingClient(server.channel())
         key = {"x-seestack-key": server.api_key}
         late = make_batch(server.project_id)
