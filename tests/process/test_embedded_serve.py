@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,8 @@ def test_the_grpcurl_line_of_the_banner_works(announced: Announced) -> None:
 
 def test_the_psql_line_of_the_banner_shows_the_rows(announced: Announced) -> None:
     server = announced.server
-    assert server.post(make_batch(server.project_id, host="psql.example.com")).status == 202
+    now = datetime.now(UTC).isoformat()
+    assert server.post(make_batch(server.project_id, host="psql.example.com", timestamp=now)).status == 202
     (line,) = [line for line in announced.banner if " psql " in line]
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
     assert "psql.example.com" in done.stdout
