@@ -73,6 +73,14 @@ class DatabaseHealth:
         else:
             self._backoff_s = 0.0
         await asyncio.sleep(self._backoff_s)
-        while not await probe():
+        while not await self._is_up(probe):
             await asyncio.sleep(self.PROBE_INTERVAL_S)
         self.mark_up()
+
+    async def _is_up(self, probe: Callable[[], Awaitable[bool]]) -> bool:
+        try:
+            return await probe()
+        except Exception:
+            # Without a further probe the database would be down for good.
+            _logger.exception("a probe of the database went wrong")
+            return False

@@ -70,10 +70,10 @@ class SlowPath:
         self._queue.extend(submissions)
         self._start()
 
-    def take_failed(self, submissions: Sequence[Submission], error: psycopg.Error) -> None:
-        """Take batches over whose flush ended with an error."""
+    def take_failed(self, form: RowForm, submissions: Sequence[Submission], error: psycopg.Error) -> None:
+        """Take over the batches, if any, of a flush that ended with an error."""
         if isinstance(error, psycopg.OperationalError):
-            self._mark_down(submissions, error)
+            self._mark_down(form, error)
         if isinstance(error, CommitUnknownError):
             self._uncertain.append((submissions, error.transaction_id))
             self._start()
@@ -132,7 +132,7 @@ class SlowPath:
                 lot = await self._without_repeats(lot)
                 await self._copy(lot)
             except psycopg.OperationalError as error:
-                self._mark_down(lot, error)
+                self._mark_down(lot[0].batch.form, error)
                 if isinstance(error, CommitUnknownError):
                     transaction_id = error.transaction_id
                 if self._spool is None and self.health.down_for_s > self.RETRY_FOR_S:
@@ -221,9 +221,8 @@ class SlowPath:
         if error is not None:
             raise error
 
-    def _mark_down(self, lot: Sequence[Submission], error: psycopg.Error) -> None:
-        if lot:
-            self._failed_form = lot[0].batch.form
+    def _mark_down(self, form: RowForm, error: psycopg.Error) -> None:
+        self._failed_form = form
         self.health.mark_down(error)
 
     async def _probe(self) -> bool:

@@ -230,7 +230,7 @@ class EventWriter:
             for submission in flush.submissions:
                 self._settle(submission, None)
         else:
-            self._slow_path.take_failed(flush.submissions, error)
+            self._slow_path.take_failed(flush.form, flush.submissions, error)
         self._fill()
         following = self._filling
         # Clients that were answered now may send again at once; with a lone client there is nothing to wait for.

@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from storage.errors import StorageUnavailableError
+from storage.spool.spool import Spool
 from storage.writing.copier import Copier
+from storage.writing.database_health import DatabaseHealth
 from storage.writing.slow_path import SlowPath
 from storage.writing.writer import EventWriter
 from tests.storage.database_door import DatabaseDoor
@@ -258,6 +260,34 @@ def test_a_commit_that_stays_without_answer_fails_its_batch_and_is_not_made_late
     take_time(monkeypatch)
     assert submit(writer, encoded(2)).result(20) == 2
     assert count_rows(connection) == 2
+
+
+def test_a_database_that_was_down_at_first_is_used_once_it_is_up(
+    loop: EventLoop, connection: psycopg.Connection, door: DatabaseDoor, spool: Spool
+) -> None:
+    door.shut()
+    with open_writer(loop, door.url, spool=spool) as writer:
+        assert submit(writer, encoded()).result(20) == 1
+        assert is_down(writer)
+        door.open()
+        wait_until(lambda: not is_down(writer))
+        assert submit(writer, encoded(2)).result(20) == 2
+    assert spool.status().batches == 1
+    assert count_rows(connection) == 2
+
+
+def test_a_probe_that_goes_wrong_is_not_the_last(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    probes: list[int] = []
+
+    async def go_wrong_at_first() -> bool:
+        probes.append(len(probes))
+        return 1 // probes[-1] == 1
+
+    health = loop.call(lambda: DatabaseHealth(go_wrong_at_first))
+    loop.call(lambda: health.mark_down(psycopg.OperationalError("no")))
+    wait_until(lambda: not health.is_down)
+    loop.run(health.close())
+    assert "ZeroDivisionError" in caplog.text
 
 
 def is_down(writer: Writer) -> bool:
