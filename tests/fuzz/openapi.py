@@ -17,7 +17,10 @@ def check_document(
     """Send up to `examples` random requests for each operation; what is found makes the exit code non-zero."""
     document = server.request("GET", "/openapi.json").json
     # No schema can say which project a key belongs to.
-    document["components"]["schemas"]["Batch"]["properties"]["projectId"] = {"const": server.project_id}
+    batch = document["components"]["schemas"]["Batch"]["properties"]
+    batch["projectId"] = {"const": server.project_id}
+    # Nor that it equals the header, so the field is left to the header alone.
+    del batch["idempotencyKey"]
     with tempfile.TemporaryDirectory(prefix="seestack-openapi-") as folder:
         file = Path(folder) / "openapi.json"
         file.write_text(json.dumps(document))

@@ -42,7 +42,7 @@ def test_killed_workers_are_replaced_while_the_server_goes_on(database_url: str)
         first, second = zip(*(live_workers(server, module) for module in MODULES), strict=True)
         kill(first)
         assert is_answered_over_http(server)
-        assert is_answered_over_grpc(server)
+        answer_over_grpc(server)
         wait_until(lambda: len(children_of(server.process.pid)) == 4, "workers are replaced")
         replacements = set(children_of(server.process.pid)) - set(second)
         # With the others gone too, it is the replacements that have to answer.
@@ -143,15 +143,20 @@ def is_answered_over_http(server: RunningServer) -> bool:
     return all(server.post(make_batch(server.project_id)).status == 202 for _ in range(5))
 
 
+def answer_over_grpc(server: RunningServer) -> None:
+    """Have new clients served. Raises Refusal."""
+    batch = make_batch(server.project_id)
+    for _ in range(5):
+        # A pool of its own, so that no channel uses the connection of another.
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
+            ReflectingClient(channel).ingest(batch, {"x-seestack-key": server.api_key})
+
+
 def is_answered_over_grpc(server: RunningServer) -> bool:
     """Tell whether new clients are served."""
-    batch = make_batch(server.project_id)
     try:
-        for _ in range(5):
-            # A pool of its own, so that no channel uses the connection of another.
-            options = (("grpc.use_local_subchannel_pool", 1),)
-            with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
-                ReflectingClient(channel).ingest(batch, {"x-seestack-key": server.api_key})
+        answer_over_grpc(server)
     except (Refusal, grpc.RpcError):
         return False
     return True

@@ -125,11 +125,12 @@ def test_it_does_not_listen_on_tcp(postgres: EmbeddedServer, data_folder: Path) 
     assert ask(postgres.url, "SHOW listen_addresses") == ""
 
 
-def test_commits_are_durable_and_times_are_utc(postgres: EmbeddedServer) -> None:
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-        assert ask(postgres.url, f"SHOW {setting}") == "on"
-    assert ask(postgres.url, "SHOW timezone") == "UTC"
-    assert ask(postgres.url, "SHOW server_encoding") == "UTF8"
+def test_commits_are_durable_and_times_are_utc(initialised_folder: Path) -> None:
+    with EmbeddedServer(initialised_folder) as server:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            assert ask(server.url, f"SHOW {setting}") == "on"
+        assert ask(server.url, "SHOW timezone") == "UTC"
+        assert ask(server.url, "SHOW server_encoding") == "UTF8"
 
 
 def test_its_psql_can_be_used(postgres: EmbeddedServer) -> None:
