@@ -4,6 +4,8 @@ import errno
 import ipaddress
 import socket
 
+RECEIVE_BUFFER_BYTES = 2**16
+
 
 class ListenError(Exception):
     """An address cannot be listened on; the message names it and says why."""
@@ -29,6 +31,8 @@ def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
     opened = _bind(host, port)
     # Accepted connections inherit this; without it a small answer waits 40 ms for the client's delayed ACK.
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # So much is read of one connection before the others have their turn, and the kernel holds of each.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     opened.listen(backlog)
     opened.setblocking(False)
     return opened
