@@ -18,7 +18,11 @@ class RefusalPacer:
 
     async def wait(self) -> None:
         """Wait until a refusal may be sent."""
-        now = asyncio.get_running_loop().time()
-        self._due_at = min(max(self._due_at, now - self.AT_ONCE_S) + self.INTERVAL_S, now + self.LONGEST_S)
-        if self._due_at > now:
-            await asyncio.sleep(self._due_at - now)
+        delay_s = self.next_delay_s(asyncio.get_running_loop().time())
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
+
+    def next_delay_s(self, now_s: float) -> float:
+        """Return how long the next refusal is to be held back, in seconds; `now_s` is the event loop's time."""
+        self._due_at = min(max(self._due_at, now_s - self.AT_ONCE_S) + self.INTERVAL_S, now_s + self.LONGEST_S)
+        return max(0.0, self._due_at - now_s)
