@@ -47,7 +47,7 @@ class Maintenance:
         self._url = database_url
         self._embedded = embedded
         self._partitions = partitions
-        self._known_keys = key_snapshot
+        self._key_snapshot = key_snapshot
         self._next_schema_at = 0.0
         self._next_keys_at = 0.0
         self._stopped = threading.Event()
@@ -66,10 +66,13 @@ class Maintenance:
                     _logger.warning("the embedded Postgres had ended and was started again")
                 if time.monotonic() >= self._next_schema_at:
                     self._keep_schema()
-                if self._known_keys is not None and time.monotonic() >= self._next_keys_at:
-                    self._copy_keys(self._known_keys)
+                if self._key_snapshot is not None and time.monotonic() >= self._next_keys_at:
+                    self._copy_keys(self._key_snapshot)
             except (StorageError, psycopg.Error, OSError) as error:
                 _logger.warning("maintenance failed, retry in a moment: %s", error)
+            except Exception:
+                # A thread that ends would leave the database without maintenance until the next start.
+                _logger.exception("maintenance failed, retry in a moment")
             self._stopped.wait(INTERVAL_S)
 
     def _keep_schema(self) -> None:
