@@ -21,7 +21,7 @@ from tests.process.polling import live_workers, wait_until
 from tests.running_server import RunningServer, start_server
 
 MIB = 2**20
-ALLOWED_GROWTH_MIB = 110
+ALLOWED_GROWTH_MIB = 160  # of the 300 that 100 messages at once would take; on a busy machine 114 was seen
 WORKERS = ("--http-workers", "1", "--grpc-workers", "1")
 
 
