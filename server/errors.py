@@ -18,6 +18,7 @@ class ErrorCode(StrEnum):
 
     MALFORMED_REQUEST = "MALFORMED_REQUEST"
     INVALID_API_KEY = "INVALID_API_KEY"
+    FORBIDDEN = "FORBIDDEN"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
@@ -40,6 +41,7 @@ OUTCOMES: Mapping[ErrorCode, Outcome] = MappingProxyType(
     {
         ErrorCode.MALFORMED_REQUEST: Outcome(400, grpc.StatusCode.INTERNAL, "Request body is not valid JSON"),
         ErrorCode.INVALID_API_KEY: Outcome(401, grpc.StatusCode.UNAUTHENTICATED, "Invalid or missing API key"),
+        ErrorCode.FORBIDDEN: Outcome(403, grpc.StatusCode.PERMISSION_DENIED, "This key may not read"),
         ErrorCode.NOT_FOUND: Outcome(404, grpc.StatusCode.UNIMPLEMENTED, "Not found"),
         ErrorCode.METHOD_NOT_ALLOWED: Outcome(405, grpc.StatusCode.UNIMPLEMENTED, "Method not allowed"),
         ErrorCode.PAYLOAD_TOO_LARGE: Outcome(413, grpc.StatusCode.RESOURCE_EXHAUSTED, "Request body is too large"),
@@ -87,9 +89,15 @@ class BodyCutOffError(MalformedRequestError):
 
 
 class InvalidApiKeyError(IngestError):
-    """The key is missing, blank, unknown, expired, revoked or bound to another origin; the caller is not told which."""
+    """The key is missing, blank, unknown, expired, revoked, or not for this; the caller is not told which."""
 
     code = ErrorCode.INVALID_API_KEY
+
+
+class ForbiddenError(IngestError):
+    """The key is valid, but not for reading, or not for that project."""
+
+    code = ErrorCode.FORBIDDEN
 
 
 class PathNotFoundError(IngestError):

@@ -29,7 +29,7 @@ from server.settings import Contract, Settings
 from server.spools import open_spool
 from storage.database import check_ready, open_pool
 from storage.errors import SpoolError, StorageUnavailableError
-from storage.keys.api_keys import ApiKey
+from storage.keys.api_keys import ApiKey, Scope
 from storage.keys.snapshot import KeySnapshot
 from storage.spool.spool import SpoolStatus
 from storage.writing.http_requests import HTTP_REQUESTS
@@ -157,7 +157,7 @@ class IngestService:
 
     async def _authenticate(self, request: IngestRequest) -> ApiKey:
         raw_key = find_raw_key(request.header, lenient=self._is_lenient)
-        key = await self._authenticator.authenticate(raw_key, request.header("origin"))
+        key = await self._authenticator.authenticate(raw_key, Scope.INGEST, request.header("origin"))
         request.key = key
         request.record.project_id = key.project_id
         return key

@@ -150,14 +150,19 @@ def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, in
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
-def create_key(database_url: str, project: str | None = None, lifetime: timedelta | None = None) -> tuple[str, str]:
+def create_key(
+    database_url: str,
+    project: str | None = None,
+    lifetime: timedelta | None = None,
+    scope: api_keys.Scope = api_keys.Scope.INGEST,
+) -> tuple[str, str]:
     """Make a key, in a new project unless one is named, and return project id and raw key."""
     with connect(database_url) as connection:
         prepare_schema(connection)
         owner = (
             create_project(connection, f"project-{uuid4()}") if project is None else find_project(connection, project)
         )
-        _, raw_key = api_keys.create_key(connection, owner.id, "test", lifetime)
+        _, raw_key = api_keys.create_key(connection, owner.id, "test", lifetime, scope=scope)
     return str(owner.id), raw_key
 
 

@@ -18,9 +18,9 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from server.errors import InvalidApiKeyError, ServiceUnavailableError
+from server.errors import ForbiddenError, InvalidApiKeyError, ServiceUnavailableError
 from storage.database import run
-from storage.keys.api_keys import ApiKey, digest_of, is_well_formed, lookup_keys, touch_keys
+from storage.keys.api_keys import ApiKey, Scope, digest_of, is_well_formed, lookup_keys, touch_keys
 from storage.keys.snapshot import KeySnapshot
 
 _logger = logging.getLogger(__name__)
@@ -73,12 +73,15 @@ class Authenticator:
         self._used: set[UUID] = set()
         self._tasks = [asyncio.create_task(self._answer_lookups()), asyncio.create_task(self._touch_regularly())]
 
-    async def authenticate(self, raw_key: str, origin: str | None = None) -> ApiKey:
-        """Return the row of a key that may be used now, and note its use; waits for the database if it is not cached.
+    async def authenticate(self, raw_key: str, scope: Scope, origin: str | None = None) -> ApiKey:
+        """Return the row of a key that may be used for `scope` now, and note its use.
+
+        It waits for the database if the key is not cached.
 
         A key that is bound to origins may be used only with one of them as `origin`, the caller's Origin header.
         While the database is down, known keys are valid as they were last seen.
-        Raises InvalidApiKeyError; ServiceUnavailableError when neither the database nor the copy has the key.
+        Raises InvalidApiKeyError; ForbiddenError for a key to send when it is to read; ServiceUnavailableError when
+        neither the database nor the copy has the key.
         """
         digest = digest_of(raw_key)
         oldest = time.monotonic() - self.MAX_AGE_S
@@ -98,6 +101,8 @@ class Authenticator:
             key = await self._lookup(digest)
         if key is None or not key.is_valid(datetime.now(UTC)) or not key.admits(origin):
             raise InvalidApiKeyError
+        if key.scope != scope:
+            raise ForbiddenError if scope is Scope.READ else InvalidApiKeyError
         self._used.add(key.id)
         return key
 

@@ -9,10 +9,11 @@ import click
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.database.first_key import credentials_path, replace_credentials
+from server.database.credentials import credentials_path
+from server.database.first_key import replace_credentials
 from server.database.setup import connect_current
 from server.settings import Settings
-from storage.keys.api_keys import ApiKey, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
+from storage.keys.api_keys import ApiKey, Scope, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
 from storage.keys.limits import KeyLimits
 from storage.keys.projects import find_project
 
@@ -61,6 +62,13 @@ def keys() -> None:
     metavar="ORIGIN",
     help="Only pages of this origin may use the key, e.g. https://app.example.com; may be given several times.",
 )
+@click.option(
+    "--scope",
+    type=click.Choice([scope.value for scope in Scope]),
+    default=Scope.INGEST.value,
+    show_default=True,
+    help="What the key is for: `ingest` sends rows, `read` reads those of the project.",
+)
 @limit_options
 @json_flag
 @with_settings(*DATABASE_SETTINGS)
@@ -71,6 +79,7 @@ def create(
     name: str,
     expires_in_days: float | None,
     origins: tuple[str, ...],
+    scope: str,
     *,
     as_json: bool,
     **rates: Any,
@@ -82,7 +91,8 @@ def create(
     lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
     limits = to_limits(**rates)
     with connect_current(settings) as connection:
-        key, raw_key = create_key(connection, find_project(connection, project).id, name, lifetime, limits, origins)
+        project_id = find_project(connection, project).id
+        key, raw_key = create_key(connection, project_id, name, lifetime, limits, origins, Scope(scope))
     _show_raw_key(key, raw_key, as_json=as_json)
 
 
@@ -117,7 +127,7 @@ def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
     else:
         click.echo(f"revoked key {revoked.prefix}... ({revoked.name}); {_REVOKED_WITHIN}")
         if is_first:
-            click.echo(f"removed {credentials_path(settings.data_dir)}, which held it")
+            click.echo(f"removed it from {credentials_path(settings.data_dir)}")
 
 
 @keys.command()
@@ -157,12 +167,12 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
 @with_settings(*DATABASE_SETTINGS)
 @explains_errors
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
-    """Create a successor of KEY, with the same limits and origins, and let KEY expire."""
+    """Create a successor of KEY, with the same scope, limits and origins, and let KEY expire."""
     with connect_current(settings) as connection:
         old = find_key(connection, key)
-        new = rotate_key(connection, old, timedelta(hours=overlap_hours))
-        _show_raw_key(*new, as_json=as_json)
-        is_first = replace_credentials(connection, settings.data_dir, old, new)
+        new, raw_key = rotate_key(connection, old, timedelta(hours=overlap_hours))
+        _show_raw_key(new, raw_key, as_json=as_json)
+        is_first = replace_credentials(connection, settings.data_dir, old, raw_key)
     if is_first and not as_json:
         click.echo(f"It is in {credentials_path(settings.data_dir)}, too.")
 
@@ -179,6 +189,7 @@ def _as_dict(key: ApiKey) -> dict[str, object]:
         "keyId": str(key.id),
         "projectId": str(key.project_id),
         "name": key.name,
+        "scope": key.scope,
         "prefix": key.prefix,
         "createdAt": key.created_at,
         "expiresAt": key.expires_at,

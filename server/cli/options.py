@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 import psycopg
@@ -82,7 +82,7 @@ def explains_errors(command: Command) -> Command:
     return call  # type: ignore[return-value]
 
 
-def fail(message: str, exit_code: int = 1) -> None:
+def fail(message: str, exit_code: int = 1) -> NoReturn:
     """Print one line to standard error and exit."""
     click.echo(f"seestack-ingest: {message}", err=True)
     raise SystemExit(exit_code)

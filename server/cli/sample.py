@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from server.cli.options import fail, with_settings
 from server.cli.output import json_flag, print_json
 from server.cli.sample_traffic import Client, GrpcClient, HttpClient, SendError, send_at_rate
-from server.database.first_key import read_credentials
+from server.database.credentials import read_credentials
 from server.processes.listeners import join_host_port
 from server.settings import Settings
 
@@ -49,8 +49,9 @@ def sample(
     as_json: bool,
 ) -> None:
     """Send realistic generated telemetry to a running server."""
-    credentials = read_credentials(settings.data_dir) or ("", "")
-    project_id, api_key = project_id or credentials[0], api_key or credentials[1]
+    credentials = read_credentials(settings.data_dir)
+    if credentials is not None:
+        project_id, api_key = project_id or credentials.project_id, api_key or credentials.api_key
     if not project_id or not api_key:
         fail(f"no credentials.json in {settings.data_dir}: give --project-id and --api-key")
     started = time.monotonic()

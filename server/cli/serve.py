@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from server.cli.options import explains_errors, with_settings
-from server.database.first_key import credentials_path, is_valid_key, read_credentials
+from server.database.credentials import credentials_path, read_credentials
+from server.database.first_key import is_valid_key
 from server.observability.log import configure_logging
 from server.processes.listeners import join_host_port
 from server.processes.main_process import run_server
@@ -80,9 +81,9 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
     metrics_host = _WILDCARDS.get(settings.metrics_host, settings.metrics_host)
     file = credentials_path(settings.data_dir)
     credentials = read_credentials(settings.data_dir) if is_embedded else None
-    if credentials is None:
+    if credentials is None or credentials.api_key is None:
         next_steps = _NO_CREDENTIALS
-    elif settings.database_url is None or is_valid_key(settings.database_url.get_secret_value(), credentials[1]):
+    elif settings.database_url is None or is_valid_key(settings.database_url.get_secret_value(), credentials.api_key):
         next_steps = _CREDENTIALS
     else:
         next_steps = _INVALID_CREDENTIALS
@@ -95,8 +96,8 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
         metrics_url=f"http://{join_host_port(metrics_host, settings.metrics_port)}{METRICS_PATH}",
         file=file,
         quoted_file=shlex.quote(str(file)),
-        project_id=credentials[0] if credentials else "",
-        batch=_example_batch(credentials[0]) if credentials else "",
+        project_id=credentials.project_id if credentials else "",
+        batch=_example_batch(credentials.project_id) if credentials else "",
         psql=_own_command(settings, "psql"),
         create_project=_own_command(settings, "projects", "create", "NAME"),
         create_key=_own_command(settings, "keys", "create", "--project", "NAME"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from server.database.first_key import ensure_first_key
+from server.database.first_key import ensure_first_keys
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.setup import open_database, require_grants
@@ -90,7 +90,7 @@ def _prepare_database(
             require_grants(connection)
             partitions.make(connection)
             if embedded is not None:
-                ensure_first_key(connection, settings.data_dir)
+                ensure_first_keys(connection, settings.data_dir)
             identity = read_identity(connection)
     except StorageUnavailableError as error:
         folder = recall_spool_folder(settings, url)

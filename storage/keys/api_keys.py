@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 import psycopg
@@ -27,13 +28,14 @@ PREFIX_LENGTH = len(SCHEME) + 6
 
 _COLUMNS = (
     "id, project_id, name, prefix, created_at, expires_at, revoked_at, last_used_at, "
-    "requests_per_second, requests_burst, rows_per_second, rows_burst, origins"
+    "requests_per_second, requests_burst, rows_per_second, rows_burst, origins, scope"
 )
 _INSERT = f"""
 INSERT INTO api_keys (project_id, name, prefix, digest, expires_at,
-                      requests_per_second, requests_burst, rows_per_second, rows_burst, origins)
+                      requests_per_second, requests_burst, rows_per_second, rows_burst, origins, scope)
 VALUES (%(project_id)s, %(name)s, %(prefix)s, %(digest)s, now() + %(lifetime)s::interval,
-        %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s, %(origins)s)
+        %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s, %(origins)s,
+        %(scope)s)
 RETURNING {_COLUMNS}
 """
 _SELECT = f"""
@@ -69,6 +71,13 @@ UPDATE api_keys SET last_used_at = now()
 """
 
 
+class Scope(StrEnum):
+    """What a key is for; each key has one."""
+
+    INGEST = "ingest"  # sending rows
+    READ = "read"  # reading the rows of its project
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A row of `api_keys`, without its digest."""
@@ -87,6 +96,7 @@ class ApiKey:
     rows_burst: int | None
     # Origins (RFC 6454) whose pages may use the key; None when anyone who has it may.
     origins: list[str] | None = None
+    scope: Scope = Scope.INGEST
 
     @property
     def is_limited(self) -> bool:
@@ -143,6 +153,7 @@ def create_key(
     lifetime: timedelta | None = None,
     limits: KeyLimits | None = None,
     origins: Sequence[str] | None = None,
+    scope: Scope = Scope.INGEST,
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its raw form, which cannot be had again; `origins` are as in ApiKey."""
     raw_key = generate_raw_key()
@@ -153,6 +164,7 @@ def create_key(
         "digest": digest_of(raw_key),
         "lifetime": lifetime,
         "origins": list(origins) if origins else None,
+        "scope": scope,
         **_limit_values(limits or KeyLimits()),
     }
     with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
@@ -211,7 +223,7 @@ def set_limits(connection: psycopg.Connection, key: ApiKey, limits: KeyLimits) -
 
 
 def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
-    """Create a successor with the same project, name, limits and origins.
+    """Create a successor with the same project, name, limits, origins and scope.
 
     The old key stays valid for at most `overlap` more.
 
@@ -221,7 +233,7 @@ def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) 
         raise KeyRevokedError(f"key {key.prefix}... is revoked; make a new one with `seestack-ingest keys create`")
     with connection.transaction():
         connection.execute(_LIMIT_LIFETIME, {"id": key.id, "lifetime": overlap})
-        return create_key(connection, key.project_id, key.name, limits=key.limits, origins=key.origins)
+        return create_key(connection, key.project_id, key.name, limits=key.limits, origins=key.origins, scope=key.scope)
 
 
 async def touch_keys(connection: psycopg.AsyncConnection, key_ids: Collection[UUID]) -> None:

@@ -66,6 +66,14 @@ def test_what_is_no_origin_is_refused(shop_url: str, origin: str) -> None:
     assert "e.g. https://app.example.com" in raised.value.stderr
 
 
+def test_a_key_to_read_says_so_and_its_successor_too(shop_url: str) -> None:
+    assert create(shop_url)["scope"] == "ingest"
+    key = create(shop_url, "--scope", "read")
+    successor = json.loads(run_command("keys", "rotate", key["keyId"], "--json", database_url=shop_url).stdout)
+    for made in (key, successor):
+        assert made["scope"] == find(shop_url, made["keyId"])["scope"] == "read"
+
+
 def test_a_revoked_key_is_marked_for_good(shop_url: str) -> None:
     key = create(shop_url)
     said = run_command("keys", "revoke", key["keyId"], database_url=shop_url).stdout

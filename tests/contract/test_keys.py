@@ -7,6 +7,7 @@ import grpc
 import psycopg
 import pytest
 
+from storage.keys.api_keys import Scope
 from tests.batches import make_batch
 from tests.contract.envelope import assert_envelope
 from tests.grpc_client import SERVICE, ReflectingClient, Refusal
@@ -37,11 +38,12 @@ def wrong_keys(server: RunningServer) -> dict[str, str | None]:
         "never issued": "seestack_live_0000000000000000000000004Gg0Vn",
         "revoked": revoked,
         "expired": expired,
+        "to read": create_key(server.database_url, project, scope=Scope.READ)[1],
     }
 
 
 KINDS = ["missing", "empty", "blank", "cut off", "of the wrong case", "text", "not ASCII", "never issued", "revoked",
-         "expired"]  # fmt: skip
+         "expired", "to read"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

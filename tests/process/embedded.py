@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from server.database.first_key import read_credentials
+from server.database.credentials import read_credentials
 from storage.embedded.cluster import cluster_path
 from storage.embedded.server import EmbeddedServer
 from tests.process.database import Database
@@ -31,7 +31,9 @@ class Launched:
         ports = wait_for_ports(self.process, self.log)
         credentials = read_credentials(self.folder)
         assert credentials is not None
-        return RunningServer(self.process, self.log, EmbeddedServer(self.folder).url, *ports, *credentials)
+        assert credentials.api_key is not None
+        url, project_id = EmbeddedServer(self.folder).url, credentials.project_id
+        return RunningServer(self.process, self.log, url, *ports, project_id, credentials.api_key)
 
 
 def new_folder(data_folder: Path) -> Path:

@@ -60,7 +60,9 @@ def test_only_the_owner_can_read_the_credentials(announced: Announced) -> None:
     file = Path(line.removeprefix("key ").strip())
     assert file.stat().st_mode & 0o777 == 0o600
     server = announced.server
-    assert json.loads(file.read_text()) == {"projectId": server.project_id, "apiKey": server.api_key}
+    credentials = json.loads(file.read_text())
+    assert set(credentials) == {"projectId", "apiKey", "readKey"}
+    assert (credentials["projectId"], credentials["apiKey"]) == (server.project_id, server.api_key)
 
 
 def test_the_banner_says_what_to_do_and_keeps_the_key_to_itself(announced: Announced) -> None:

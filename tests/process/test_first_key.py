@@ -1,13 +1,17 @@
-"""The credentials file holds the first key for as long as that is valid."""
+"""The credentials file holds the first keys for as long as they are valid."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from server.database.first_key import read_credentials
+from server.database.credentials import Credentials, read_credentials, write_credentials
+from server.database.first_key import ensure_first_keys
+from server.database.setup import prepare_schema
 from storage.database import connect
+from storage.keys.api_keys import find_raw_key
 from tests.batches import make_batch
 from tests.process.embedded import launch, new_folder, serve_embedded
 from tests.process.terminal import open_terminal
@@ -43,22 +47,28 @@ def test_rotating_the_key_in_the_file_brings_the_file_up_to_date(running: Runnin
     said = run_keys(folder, "rotate", running.api_key[:PREFIX_LENGTH], "--overlap-hours", "0")
     credentials = read_credentials(folder)
     assert credentials is not None
-    project_id, raw_key = credentials
-    assert project_id == running.project_id
+    raw_key = credentials.api_key
+    assert credentials.project_id == running.project_id
+    assert raw_key is not None
     assert raw_key != running.api_key
     assert raw_key in said
     assert str(folder / "credentials.json") in said
     assert (folder / "credentials.json").stat().st_mode & 0o777 == 0o600
     running.api_key = raw_key
-    assert running.post(make_batch(project_id)).status == 202
+    assert running.post(make_batch(running.project_id)).status == 202
     banner, log = start_again(running, folder, last=" psql ")
     assert "curl" in banner
     assert "no longer valid" not in banner + log
 
 
-def test_revoking_the_key_in_the_file_removes_the_file(running: RunningServer, folder: Path) -> None:
+def test_revoking_the_keys_in_the_file_removes_it_in_the_end(running: RunningServer, folder: Path) -> None:
     said = run_keys(folder, "revoke", running.api_key[:PREFIX_LENGTH])
     assert str(folder / "credentials.json") in said
+    credentials = read_credentials(folder)
+    assert credentials is not None
+    assert credentials.api_key is None
+    assert isinstance(credentials.read_key, str)
+    run_keys(folder, "revoke", credentials.read_key[:PREFIX_LENGTH])
     assert not (folder / "credentials.json").exists()
     banner, _ = start_again(running, folder, last=" keys create --project")
     assert "curl" not in banner
@@ -79,3 +89,30 @@ def test_a_key_that_died_otherwise_is_not_offered(running: RunningServer, folder
     for said in (banner, log):
         assert f"{folder / 'credentials.json'} is no longer valid" in said
     assert "curl" not in banner
+
+
+def test_a_file_of_an_earlier_version_gets_a_key_to_read_once(database_url: str, tmp_path: Path) -> None:
+    with connect(database_url) as connection:
+        prepare_schema(connection)
+
+        def start() -> Credentials:
+            ensure_first_keys(connection, tmp_path)
+            credentials = read_credentials(tmp_path)
+            assert credentials is not None
+            return credentials
+
+        first = start()
+        assert scopes_of(connection, first) == {"api_key": "ingest", "read_key": "read"}
+        write_credentials(tmp_path, Credentials(first.project_id, first.api_key))
+        upgraded = start()
+        assert scopes_of(connection, upgraded) == {"api_key": "ingest", "read_key": "read"}
+        assert upgraded.read_key != first.read_key
+        assert start() == upgraded
+        revoked = Credentials(first.project_id, first.api_key, None)
+        write_credentials(tmp_path, revoked)
+        assert start() == revoked
+
+
+def scopes_of(connection: psycopg.Connection, credentials: Credentials) -> dict[str, str]:
+    found = {name: find_raw_key(connection, raw_key) for name, raw_key in credentials.raw_keys.items()}
+    return {name: key.scope for name, key in found.items() if key is not None}

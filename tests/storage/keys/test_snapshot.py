@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from storage.keys.api_keys import create_key, digest_of, revoke_key, valid_keys
+from storage.keys.api_keys import Scope, create_key, digest_of, revoke_key, valid_keys
 from storage.keys.projects import create_project
 from storage.keys.snapshot import FILE, KeySnapshot
 
@@ -24,12 +24,13 @@ def test_keys_that_may_be_used_are_found_in_another_process(
     project = create_project(connection, "shop")
     key, raw_key = create_key(connection, project.id, "lasting")
     limited, raw_limited = create_key(connection, project.id, "limited", timedelta(days=1))
+    reading, raw_reading = create_key(connection, project.id, "reading", scope=Scope.READ)
     revoked, raw_revoked = create_key(connection, project.id, "revoked")
     revoke_key(connection, revoked)
     _, raw_expired = create_key(connection, project.id, "expired", timedelta(0))
     copy.save(valid_keys(connection, limit=10))
     other = KeySnapshot(tmp_path / "data")
-    for expected, raw in ((key, raw_key), (limited, raw_limited)):
+    for expected, raw in ((key, raw_key), (limited, raw_limited), (reading, raw_reading)):
         found = other.find(digest_of(raw))
         assert found is not None
         assert {name: getattr(found, name) for name in asdict(expected)} == asdict(expected)
