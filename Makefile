@@ -23,7 +23,7 @@ fuzz: .venv/development.stamp ## send 120,000 hostile inputs to a real server, w
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 bench-fairness: .venv/development.stamp ## measure what a key that floods the server costs another, within a minute
 	@$(BIN)/python -m bench.fairness

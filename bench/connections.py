@@ -80,7 +80,7 @@ class GrpcConnection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._is_stream = stream
         self._headers = _encode_headers(address, path, key)
-        self._messages = [b"\0" + struct.pack(">I", len(message)) + message for message in messages]
+        self._messages = [grpc_frame(message) for message in messages]
         self._expected = expected
         self._stream_id = -1
         self._is_answered = False
@@ -184,6 +184,11 @@ class GrpcConnection:
                 self._unsent[0] = (stream_id, data[size:])
         if frames:
             self.socket.sendall(b"".join(frames))
+
+
+def grpc_frame(message: bytes) -> bytes:
+    """Return an uncompressed message as gRPC sends it."""
+    return b"\0" + struct.pack(">I", len(message)) + message
 
 
 def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:

@@ -10,13 +10,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import INGEST_PATH, connect, empty_table
 from bench.connections import Connection
 from bench.data import Batches, make_batches
 from bench.flood import GrpcFlood, HttpFlood
 from bench.load import Load, run_load
 from bench.processes import RunningServer, run_server
-from server.grpc.handlers import SERVICE_NAME
+from bench.table import empty_table
+from bench.targets import HTTP, INGEST_PATH, UNARY, Shape, Target, connect, grpc_path
 from storage.keys.api_keys import create_key
 from storage.keys.limits import KeyLimits, RateLimit
 
@@ -29,7 +29,7 @@ QUIET_CONNECTIONS = 4
 FLOOD_ROWS = 100
 FLOOD_CONNECTIONS = 32
 FLOOD_LIMITS = KeyLimits(requests=RateLimit(20.0, 20))
-PROTOCOLS = ("HTTP", "gRPC")
+PROTOCOLS = (HTTP, UNARY)
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
             "beside a flood": create_flood(server, database, KeyLimits()),
             "beside a flood that is limited": create_flood(server, database, FLOOD_LIMITS),
         }
-        quiet = make_batches(server.project_id, server.api_key, QUIET_ROWS, path=INGEST_PATH)
+        quiet = make_batches(server.project_id, server.target.api_key, QUIET_ROWS, path=INGEST_PATH)
         for protocol in PROTOCOLS:
             for name, flood in floods.items():
                 empty_table(database)
@@ -62,7 +62,7 @@ def create_flood(server: RunningServer, database: psycopg.Connection, limits: Ke
 
 def measure_quiet(server: RunningServer, protocol: str, batches: Batches) -> Load:
     """Send what the quiet key sends; every batch must be accepted."""
-    opened = connect(protocol, server.http, server.grpc, server.api_key, batches, QUIET_CONNECTIONS)
+    opened = connect(server.target, Shape(protocol, QUIET_ROWS, QUIET_CONNECTIONS), batches)
     return run_load(opened, SECONDS, rate=QUIET_RATE)
 
 
@@ -72,7 +72,7 @@ def run_flood(server: RunningServer, protocol: str, flood: tuple[str, Batches] |
     if flood is None:
         yield
         return
-    process = Process(target=send_flood, args=(server.http, server.grpc, protocol, *flood), daemon=True)
+    process = Process(target=send_flood, args=(server.target, protocol, *flood), daemon=True)
     process.start()
     try:
         yield
@@ -81,16 +81,15 @@ def run_flood(server: RunningServer, protocol: str, flood: tuple[str, Batches] |
         process.join()
 
 
-def send_flood(http: tuple[str, int], grpc: tuple[str, int], protocol: str, key: str, batches: Batches) -> None:
+def send_flood(target: Target, protocol: str, key: str, batches: Batches) -> None:
     """Send for ever."""
 
     def open_one() -> Connection:
-        if protocol == "HTTP":
-            return HttpFlood(http, batches.http_requests, b"")
-        path = f"/{SERVICE_NAME}/IngestHttpRequests"
-        return GrpcFlood(grpc, path, key, batches.messages, b"", stream=False)
+        if protocol == HTTP:
+            return HttpFlood(target.http, batches.http_requests, b"")
+        return GrpcFlood(target.grpc, grpc_path(UNARY), key, batches.messages, b"", stream=False)
 
-    run_load([open_one() for _ in range(FLOOD_CONNECTIONS)], float("inf"))
+    run_load([open_one() for _ in range(FLOOD_CONNECTIONS)])
 
 
 if __name__ == "__main__":

@@ -5,23 +5,23 @@ import selectors
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from bench.connections import Connection
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of the load generator measured. Times are in seconds."""
+    """What a load generator measured: requests acknowledged, requests/s, and latencies in seconds.
+
+    The latencies may be a sample. The generator's share is of one processor.
+    """
 
     requests: int
-    seconds: float
+    rate: float
     latencies: Sequence[float]
-    generator_cpu_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Requests acknowledged per second."""
-        return self.requests / self.seconds
+    generator_cpu_share: float
+    generator: str
 
     def percentile(self, percent: float) -> float:
         """Latency in seconds below which `percent` of the requests were answered."""
@@ -29,8 +29,15 @@ class Load:
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def run_load(connections: Sequence[Connection], seconds: float, *, depth: int = 1, rate: float | None = None) -> Load:
-    """Load a server for `seconds` and wait for the last answers.
+def run_load(
+    connections: Sequence[Connection],
+    seconds: float = inf,
+    *,
+    requests: float = inf,
+    depth: int = 1,
+    rate: float | None = None,
+) -> Load:
+    """Load a server for `seconds` or with so many requests, and wait for the last answers.
 
     Each connection has up to `depth` requests under way; a request's latency counts from when it was sent. With a
     `rate` (requests a second over all connections) requests are due at even times and their latencies count from
@@ -47,8 +54,8 @@ def run_load(connections: Sequence[Connection], seconds: float, *, depth: int = 
         selector.register(connection.socket, selectors.EVENT_READ, connection)
     while True:
         now = time.perf_counter()
-        is_over = now - started >= seconds
-        while idle and not is_over and (rate is None or index <= (now - started) * rate):
+        is_over = now - started >= seconds or index >= requests
+        while idle and not is_over and index < requests and (rate is None or index <= (now - started) * rate):
             connection = idle.pop()
             sent_at[connection].append(now if rate is None else started + index / rate)
             connection.send(index)
@@ -66,9 +73,15 @@ def run_load(connections: Sequence[Connection], seconds: float, *, depth: int = 
         selector.unregister(connection.socket)
         connection.socket.close()
     selector.close()
-    return Load(len(latencies), elapsed, latencies, _cpu_seconds() - cpu_at_start)
+    share = (_cpu_seconds() - cpu_at_start) / elapsed
+    return Load(len(latencies), len(latencies) / elapsed, latencies, share, "Python")
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+def children_cpu_seconds() -> float:
+    """Return the CPU time of those processes started by this one that have ended."""
+    return _cpu_seconds(resource.RUSAGE_CHILDREN)
+
+
+def _cpu_seconds(whose: int = resource.RUSAGE_SELF) -> float:
+    usage = resource.getrusage(whose)
     return usage.ru_utime + usage.ru_stime

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from bench.targets import Target
 
 COMMAND = Path(sys.executable).with_name("seestack-ingest")
 START_TIMEOUT_S = 60
@@ -30,25 +32,26 @@ class RunningServer:
     process: psutil.Process
     postgres: psutil.Process
     database_url: str
-    http: tuple[str, int]
-    grpc: tuple[str, int]
+    target: Target
     project_id: str
-    api_key: str
-
     workers: list[psutil.Process]
 
 
 @contextmanager
-def run_server() -> Iterator[RunningServer]:
-    """Run `seestack-ingest serve` with its default settings, but for the ports and an empty data folder."""
+def run_server(command: Path = COMMAND, settings: Mapping[str, str] = {}) -> Iterator[RunningServer]:
+    """Run `seestack-ingest serve` with an empty data folder, free ports and else its default settings.
+
+    `command` is the `seestack-ingest` of the server to run, `settings` are environment variables.
+    """
     with tempfile.TemporaryDirectory(prefix="seestack-bench-") as folder:
         Path(folder).chmod(0o711)
         log = Path(folder) / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [COMMAND, "serve", "--data-dir", folder, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"],
+                [command, "serve", "--data-dir", folder, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"],
                 stdout=output,
                 stderr=output,
+                env={**os.environ, **settings},
             )
         try:
             http_port, grpc_port = wait_for_ports(process, log)
@@ -58,10 +61,8 @@ def run_server() -> Iterator[RunningServer]:
                 psutil.Process(process.pid),
                 psutil.Process(int((cluster / "postmaster.pid").read_text().split()[0])),
                 f"postgresql://postgres@/postgres?host={cluster}",
-                ("127.0.0.1", http_port),
-                ("127.0.0.1", grpc_port),
+                Target(("127.0.0.1", http_port), ("127.0.0.1", grpc_port), credentials["apiKey"]),
                 credentials["projectId"],
-                credentials["apiKey"],
                 # Started with `-m`; the supervisor has short-lived children, too.
                 [child for child in psutil.Process(process.pid).children() if "-m" in child.cmdline()],
             )
@@ -92,6 +93,27 @@ def cpu_seconds(process: psutil.Process) -> float:
         total += times.user + times.system
     times = process.cpu_times()
     return float(total + times.children_user + times.children_system)
+
+
+class CpuMeter:
+    """A context that adds up the CPU seconds of a server (workers and main process) and of its Postgres, apart."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self.server_seconds = 0.0
+        self.postgres_seconds = 0.0
+
+    def __enter__(self) -> "CpuMeter":
+        self._add(-1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._add(1)
+
+    def _add(self, sign: int) -> None:
+        # Postgres detaches itself, so it is no descendant of the main process.
+        self.server_seconds += sign * cpu_seconds(self._server.process)
+        self.postgres_seconds += sign * cpu_seconds(self._server.postgres)
 
 
 def peak_memory_bytes(process: psutil.Process) -> int:

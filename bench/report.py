@@ -1,94 +1,146 @@
-"""What a benchmark measured, as a table for people and as JSON."""
+"""What a benchmark measured, as tables for people and as one flat JSON object of named figures."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.targets import Shape
+
 _HEADINGS = (
-    "", "rows a batch", "connections", "requests/s", "rows/s", "of COPY", "no-op requests/s", "of no-op", "p50 ms",
-    "p99 ms", "p99.9 ms", "server us/row", "Postgres us/row", "generator CPU",
+    "", "rows x conn.", "requests/s", "rows/s", "of COPY", "of no-op", "p50 ms", "p99 ms",
+    "server us/row", "Postgres", "later", "sum", "of floor", "generator, CPU",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run against one protocol. Latencies are in milliseconds, CPU times in microseconds a row."""
+    """One load. Latencies are in milliseconds, CPU times in microseconds a row; rates `of` something are fractions."""
 
-    protocol: str
-    batch_rows: int
-    connections: int
+    shape: Shape
     requests_per_second: float
-    rows_per_second: float
-    copy_rows_per_second: float
     of_copy: float
-    noop_requests_per_second: float
     of_noop: float
     p50_ms: float
     p99_ms: float
-    p999_ms: float
-    server_cpu_us: float
-    postgres_cpu_us: float
+    server_us: float
+    postgres_us: float
+    generator: str
     generator_cpu_share: float
+    encoding: str = ""
+
+    @property
+    def name(self) -> str:
+        """The protocol, and which encoding where it is not the usual one."""
+        return f"{self.shape.protocol} {self.encoding}".strip()
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows acknowledged a second."""
+        return self.requests_per_second * self.shape.batch_rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
-    """A whole run of `make bench`."""
+    """A run of `make bench`, section by section; CPU times are in microseconds a row."""
 
-    processors: int
-    measurements: Sequence[Measurement]
-    latency: dict[str, float]
-    curve: Sequence[dict[str, float]]
-    memory_mib: dict[str, float]
-    bytes_per_row: dict[str, float]
+    copy_us: float
+    decode_us: float
+    later_us: float = 0.0
+    measurements: list[Measurement] = field(default_factory=list)
+    # Section -> name -> figure.
+    sections: dict[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def floor_us(self) -> float:
+        """What a row must cost at least: COPY into a table without indexes, and decoding JSON."""
+        return self.copy_us + self.decode_us
+
+    def figures(self) -> dict[str, float]:
+        """Return all figures by name."""
+        figures = {
+            f"{item.name}, {item.shape.batch_rows} x {item.shape.connections}: {name}": value
+            for item in self.measurements
+            for name, value in self._figures_of(item).items()
+        }
+        return figures | {
+            f"{section}: {name}": value
+            for section, values in self._all_sections().items()
+            for name, value in values.items()
+        }
 
     def write_json(self, path: Path) -> None:
-        """Write everything to a file."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        """Write all figures to a file."""
+        path.write_text(json.dumps(self.figures(), indent=2) + "\n")
 
     def print(self) -> None:
         """Print the tables."""
-        console = Console(width=170)
-        copy_rate = median(item.copy_rows_per_second for item in self.measurements)
-        _print_pairs(console, "Floor", {"raw COPY, one connection, 5,000 rows a COPY: rows/s": copy_rate})
-        table = Table(title="Committed rows, acknowledged equal to stored", box=box.SIMPLE_HEAD, title_justify="left")
+        console = Console(width=165)
+        table = Table(
+            title="Committed rows, acknowledged equal to stored; CPU in microseconds a row",
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            padding=(0, 1, 0, 0),
+        )
         for heading in _HEADINGS:
-            table.add_column(heading, justify="left" if not heading else "right")
+            table.add_column(heading, justify="right" if heading else "left")
         for item in self.measurements:
-            table.add_row(*_cells(item))
+            table.add_row(*self._cells(item))
         console.print(table)
-        _print_pairs(console, "Latency of a 100-row batch, ms", self.latency)
-        _print_pairs(console, "Peak memory, MiB", self.memory_mib)
-        _print_pairs(console, "On disk, bytes a row", self.bytes_per_row)
+        for section, values in self._all_sections().items():
+            _print_pairs(console, section, values)
+
+    def _all_sections(self) -> dict[str, Mapping[str, float]]:
+        floor = {
+            "COPY into a table without indexes": self.copy_us,
+            "msgspec's decode": self.decode_us,
+            "both": self.floor_us,
+            "later work": self.later_us,
+        }
+        return {"CPU us a row": floor, **self.sections}
+
+    def _figures_of(self, item: Measurement) -> dict[str, float]:
+        return {
+            "requests/s": item.requests_per_second,
+            "rows/s": item.rows_per_second,
+            "of COPY": item.of_copy,
+            "of no-op": item.of_noop,
+            "p50 ms": item.p50_ms,
+            "p99 ms": item.p99_ms,
+            "server us a row": item.server_us,
+            "Postgres us a row": item.postgres_us,
+            "Postgres us a row, with later work": item.postgres_us + self.later_us,
+            "sum us a row": self._sum_us(item),
+            "sum of floor": self._sum_us(item) / self.floor_us,
+        }
+
+    def _sum_us(self, item: Measurement) -> float:
+        return item.server_us + item.postgres_us + self.later_us
+
+    def _cells(self, item: Measurement) -> Sequence[str]:
+        return (
+            item.name,
+            f"{item.shape.batch_rows} x {item.shape.connections}",
+            f"{item.requests_per_second:,.0f}",
+            f"{item.rows_per_second:,.0f}",
+            f"{item.of_copy:.2f}",
+            f"{item.of_noop:.2f}",
+            f"{item.p50_ms:.1f}",
+            f"{item.p99_ms:.1f}",
+            f"{item.server_us:.2f}",
+            f"{item.postgres_us:.2f}",
+            f"{self.later_us:.2f}",
+            f"{self._sum_us(item):.2f}",
+            f"{self._sum_us(item) / self.floor_us:.1f}",
+            f"{item.generator} {item.generator_cpu_share:.0%}",
+        )
 
 
-def _cells(item: Measurement) -> list[str]:
-    return [
-        item.protocol,
-        str(item.batch_rows),
-        str(item.connections),
-        f"{item.requests_per_second:,.0f}",
-        f"{item.rows_per_second:,.0f}",
-        f"{item.of_copy:.2f}",
-        f"{item.noop_requests_per_second:,.0f}",
-        f"{item.of_noop:.2f}",
-        f"{item.p50_ms:.1f}",
-        f"{item.p99_ms:.1f}",
-        f"{item.p999_ms:.1f}",
-        f"{item.server_cpu_us:.1f}",
-        f"{item.postgres_cpu_us:.1f}",
-        f"{item.generator_cpu_share:.0%}",
-    ]
-
-
-def _print_pairs(console: Console, title: str, values: dict[str, Any]) -> None:
+def _print_pairs(console: Console, title: str, values: Mapping[str, float]) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
     for name, value in values.items():
         table.add_row(name, f"{value:,.0f}" if value >= 100 else f"{value:,.2f}")

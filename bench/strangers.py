@@ -18,16 +18,13 @@ import grpc
 import psutil
 from rich.console import Console
 
-from bench.__main__ import INGEST_PATH, connect
 from bench.data import make_batches
 from bench.load import run_load
 from bench.processes import RunningServer, run_server
-from server.grpc.handlers import SERVICE_NAME
+from bench.targets import HTTP, INGEST_PATH, STREAM, UNARY, Shape, connect, grpc_path
 
 MIB = 2**20
 UNKNOWN_KEY = "seestack_live_" + "a" * 43
-UNARY = f"/{SERVICE_NAME}/IngestHttpRequests"
-STREAM = f"/{SERVICE_NAME}/StreamHttpRequests"
 
 CALLS = 800
 CALLS_AT_ONCE = 400
@@ -44,6 +41,7 @@ STREAMS_BEFORE = 500
 STREAM_BATCHES = 60
 CANCELLED_AFTER_S = 0.003
 
+GOOD_ROWS = 10
 GOOD_CALLS = 50
 SETTLE_S = 30.0
 
@@ -53,10 +51,10 @@ def main() -> None:
     console = Console()
     wanted = sys.argv[1:]
     floods: dict[str, tuple[str, Callable[[RunningServer], object]]] = {
-        "gRPC, unknown key": ("gRPC", lambda server: flood_grpc(server.grpc, UNKNOWN_KEY)),
-        "gRPC, valid key": ("gRPC", lambda server: flood_grpc(server.grpc, server.api_key)),
-        "HTTP, unknown key": ("HTTP", lambda server: flood_http(server.http, UNKNOWN_KEY)),
-        "HTTP, valid key": ("HTTP", lambda server: flood_http(server.http, server.api_key)),
+        "gRPC, unknown key": (UNARY, lambda server: flood_grpc(server.target.grpc, UNKNOWN_KEY)),
+        "gRPC, valid key": (UNARY, lambda server: flood_grpc(server.target.grpc, server.target.api_key)),
+        "HTTP, unknown key": (HTTP, lambda server: flood_http(server.target.http, UNKNOWN_KEY)),
+        "HTTP, valid key": (HTTP, lambda server: flood_http(server.target.http, server.target.api_key)),
     }
     for name, (protocol, flood) in floods.items():
         if not wanted or any(word in name for word in wanted):
@@ -69,15 +67,15 @@ def main() -> None:
 
 def measure(server: RunningServer, protocol: str, flood: Callable[[RunningServer], object]) -> dict[str, object]:
     """Run a flood in a process of its own beside a good client."""
-    good = make_batches(server.project_id, server.api_key, 10, path=INGEST_PATH)
-    run_load(connect(protocol, server.http, server.grpc, server.api_key, good, 8), 2.0)
+    good = make_batches(server.project_id, server.target.api_key, GOOD_ROWS, path=INGEST_PATH)
+    run_load(connect(server.target, Shape(protocol, GOOD_ROWS, 8), good), 2.0)
     before = memory_of(server)
     process = Process(target=flood, args=(server,))
     with watch_memory(server) as peaks:
         process.start()
         latencies: list[float] = []
         while process.is_alive() or len(latencies) < GOOD_CALLS:
-            opened = connect(protocol, server.http, server.grpc, server.api_key, good, 1)
+            opened = connect(server.target, Shape(protocol, GOOD_ROWS, 1), good)
             latencies += run_load(opened, 0.0001).latencies
             time.sleep(0.02)
         process.join()
@@ -105,7 +103,7 @@ def flood_grpc(address: tuple[str, int], key: str) -> None:
     """Make calls with large messages, many at once."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.insecure_channel(f"{address[0]}:{address[1]}", options) for _ in range(CHANNELS)]
-    calls: list[Any] = [channel.unary_unary(UNARY) for channel in channels]
+    calls: list[Any] = [channel.unary_unary(grpc_path(UNARY)) for channel in channels]
     data = b"\0" * CALL_BYTES
 
     def call(number: int) -> str:
@@ -157,13 +155,15 @@ def flood_http(address: tuple[str, int], key: str) -> None:
 
 def cancel_streams(server: RunningServer, count: int) -> None:
     """Open streams one after the other, send batches, and cancel each after a moment."""
-    messages = make_batches(server.project_id, server.api_key, 10, path=INGEST_PATH).messages
+    messages = make_batches(server.project_id, server.target.api_key, GOOD_ROWS, path=INGEST_PATH).messages
     options = (("grpc.use_local_subchannel_pool", 1),)
-    channels = [grpc.insecure_channel(f"{server.grpc[0]}:{server.grpc[1]}", options) for _ in range(CHANNELS)]
+    channels = [
+        grpc.insecure_channel(f"{server.target.grpc[0]}:{server.target.grpc[1]}", options) for _ in range(CHANNELS)
+    ]
 
     def cancel(number: int) -> None:
-        method: Any = channels[number % CHANNELS].stream_stream(STREAM)
-        call = method(iter(messages[:STREAM_BATCHES]), metadata=(("x-seestack-key", server.api_key),))
+        method: Any = channels[number % CHANNELS].stream_stream(grpc_path(STREAM))
+        call = method(iter(messages[:STREAM_BATCHES]), metadata=(("x-seestack-key", server.target.api_key),))
         time.sleep(CANCELLED_AFTER_S)
         call.cancel()
 
