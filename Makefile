@@ -6,6 +6,7 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 PYTHON ?= python3
 ARGS ?= # for what a target runs: make run ARGS="--http-port 8081"
 BIN := .venv/bin
+COMPILED := hatch_build.py $(wildcard server/compiled/*.pyx server/compiled/*.pxd)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help run test fuzz bench bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
@@ -60,12 +61,13 @@ lock: .venv/development.stamp ## resolve the dependencies of pyproject.toml agai
 clean: ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.venv/runtime.stamp: requirements.lock pyproject.toml
+.venv/runtime.stamp: requirements.lock pyproject.toml $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.x") if sys.version_info < (3, 11) else None'
 	@echo "Setting up .venv (once)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP_INSTALL) --require-hashes --requirement requirements.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --no-index --editable .
+	@$(BIN)/python -m server.compiled
 	@touch $@
 
 .venv/development.stamp: .venv/runtime.stamp requirements-dev.lock

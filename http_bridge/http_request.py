@@ -2,12 +2,14 @@
 
 import zlib
 from functools import lru_cache
+from uuid import UUID
 
 from werkzeug.http import parse_options_header
 
 from http_bridge.http1.environ import Environ, find_header
 from http_bridge.http1.request_body import RequestBody
 from http_bridge.json_body import decode_batch
+from server.compiled.encoder import CompiledBatch, CompiledEncoder
 from server.contract.batch import RawBatch
 from server.contract.idempotency import IDEMPOTENCY_HEADER
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
@@ -56,6 +58,10 @@ class HttpRequest(IngestRequest):
         if len(body) > limit:
             raise PayloadTooLargeError(limit)
         return _unpack(body, limit + 1)
+
+    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
+        """See IngestRequest."""
+        return encoder.encode_json(body, project_id)
 
     def decode(self, body: bytes) -> RawBatch:
         """See IngestRequest."""

@@ -1,8 +1,10 @@
 """A request to store a batch, as a protocol hands it to the service."""
 
 from abc import ABC, abstractmethod
+from uuid import UUID
 
 from server.access.rate_limits import Usage
+from server.compiled.encoder import CompiledBatch, CompiledEncoder
 from server.contract.batch import RawBatch
 from server.observability.request_report import RequestRecord
 from storage.keys.api_keys import ApiKey
@@ -31,6 +33,10 @@ class IngestRequest(ABC):
 
         It is called only once the key is found valid. Raises IngestError.
         """
+
+    @abstractmethod
+    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
+        """Return the rows that a body is when nothing is wrong with it; None when `decode` must tell."""
 
     @abstractmethod
     def decode(self, body: bytes) -> RawBatch:

@@ -36,6 +36,13 @@ class Spooling(StrEnum):
     OFF = "off"
 
 
+class Compiled(StrEnum):
+    """Whether batches are checked and encoded by compiled code."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one line for the person who set it."""
 
@@ -99,6 +106,10 @@ class Settings(BaseSettings):
         Spooling.ON, description="`on` keeps batches on the local disk while the database is down; `off` answers 503"
     )
     spool_max_bytes: int = Field(2**30, ge=2**20, description="most that the spool may hold, in bytes")
+    compiled: Compiled = Field(
+        Compiled.AUTO,
+        description="`auto` encodes batches by compiled code where it is built, `off` always by pure Python, slower",
+    )
 
     @field_validator("database_url")
     @classmethod

@@ -8,6 +8,7 @@ import click
 
 from server.cli.options import explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.compiled.encoder import describe_choice
 from server.database.check import check_database
 from server.processes.listeners import ListenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
@@ -34,6 +35,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
         "gRPC port": _try(lambda: _check_port(reserve, settings.grpc_host, settings.grpc_port)),
         "metrics port": _try(lambda: _check_port(listen, settings.metrics_host, settings.metrics_port)),
         "TLS": _try(lambda: _check_tls(settings)),
+        "compiled code": (True, describe_choice(settings.compiled)),
     }
     if as_json:
         results = {name: {"usable": usable, "message": message} for name, (usable, message) in checks.items()}

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from server.observability.log import LogLevel
 from server.processes.listeners import ListenError
 from server.processes.supervisor import WorkerStartError
-from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
+from server.settings import Compiled, Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 from storage.errors import StorageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,6 +32,7 @@ _METAVARS: dict[str, str] = {
     "metrics_host": "ADDRESS",
     "metrics_port": "PORT",
     "contract": "|".join(Contract),
+    "compiled": "|".join(Compiled),
     "max_body_bytes": "BYTES",
     "max_held_bytes": "BYTES",
     "cors_origins": "ORIGINS",

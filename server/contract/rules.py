@@ -15,7 +15,7 @@ MAX_INT64 = 2**63 - 1
 # RFC 9110, 5.6.2.
 _TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
-_DIRECTIONS = ("inbound", "outbound")
+DIRECTIONS = ("inbound", "outbound")
 _COMMON_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _INT = {int}
 _STATUS_CODES = frozenset({0, *range(100, 600)})
@@ -52,7 +52,7 @@ class Text:
     def __init__(self, longest: int, *, required: bool = True) -> None:
         """`longest` is in characters."""
         self.required = required
-        self._longest = longest
+        self.longest = longest
         self.schema: Schema = {"type": "string", "pattern": self._pattern(), "maxLength": longest}
 
     def _pattern(self) -> str:
@@ -71,7 +71,7 @@ class Text:
             return None
         is_right = (
             text.count("\0") <= max(0, len(values) - 1)
-            and (len(text) <= self._longest or max(map(len, values)) <= self._longest)
+            and (len(text) <= self.longest or max(map(len, values)) <= self.longest)
             and (not self.required or ("" not in values and not _has_blank(text, values)))
         )
         return text if is_right else None
@@ -86,8 +86,8 @@ class Text:
             return Violation("must not contain NUL characters")
         if self.required and not value.strip():
             return Violation(NOT_BLANK)
-        if len(value) > self._longest:
-            return Violation(f"size must be between 1 and {self._longest}")
+        if len(value) > self.longest:
+            return Violation(f"size must be between 1 and {self.longest}")
         return value
 
 
@@ -100,7 +100,7 @@ class Path(Text):
         self.schema = {"type": "string", "pattern": self._pattern()}
 
     def _pattern(self) -> str:
-        return rf"^(?=[^?#]*[^\s?#])[^?#\u0000]{{1,{self._longest}}}([?#][^\u0000]*)?$"
+        return rf"^(?=[^?#]*[^\s?#])[^?#\u0000]{{1,{self.longest}}}([?#][^\u0000]*)?$"
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
@@ -135,18 +135,18 @@ class Method(Text):
 class Direction:
     """`inbound` or `outbound`."""
 
-    schema: Schema = {"type": "string", "enum": _DIRECTIONS}
+    schema: Schema = {"type": "string", "enum": DIRECTIONS}
     required = True
 
     def accept(self, column: Sequence[object]) -> Sequence[object] | None:
         """See Rule."""
-        return column if _are_among(frozenset(_DIRECTIONS), column) else None
+        return column if _are_among(frozenset(DIRECTIONS), column) else None
 
     def examine(self, value: object) -> object:
         """See Rule."""
         if value is None or (isinstance(value, str) and not value.strip()):
             return Violation(NOT_BLANK)
-        if not isinstance(value, str) or value not in _DIRECTIONS:
+        if not isinstance(value, str) or value not in DIRECTIONS:
             return Violation('must match "inbound|outbound"')
         return value
 

@@ -9,10 +9,12 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias, TypeVar
+from uuid import UUID
 
 import grpc
 
 from seestack.ingest.v1 import ingest_pb2
+from server.compiled.encoder import CompiledBatch, CompiledEncoder
 from server.contract.batch import RawBatch
 from server.contract.idempotency import IDEMPOTENCY_HEADER
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
@@ -88,6 +90,10 @@ class _Batch(IngestRequest):
     async def read(self, limit: int) -> bytes:
         """See IngestRequest."""
         return self._data
+
+    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
+        """See IngestRequest."""
+        return encoder.encode_message(body, project_id)
 
     def decode(self, body: bytes) -> RawBatch:
         """See IngestRequest."""

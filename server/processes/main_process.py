@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from server.compiled.encoder import is_chosen
 from server.database.first_key import ensure_first_keys
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
@@ -107,6 +108,7 @@ def _addresses(settings: Settings) -> Mapping[str, object]:
         grpc=join_host_port(settings.grpc_host, settings.grpc_port),
         metrics=join_host_port(settings.metrics_host, settings.metrics_port),
         data_dir=settings.data_dir,
+        compiled=is_chosen(settings.compiled),
         pid=os.getpid(),
     )
 

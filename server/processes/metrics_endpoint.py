@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.compiled.encoder import is_chosen
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.spool_drain import SpoolDrain
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
@@ -88,6 +89,11 @@ class _MetricsCollector(Collector):
         build = GaugeMetricFamily(f"{PREFIX}build_info", "1, labelled with the version.", labels=["version"])
         build.add_metric([version("seestack-ingest")], 1)
         yield build
+        yield _gauge(
+            "compiled",
+            "1 when batches are checked and encoded by compiled code, 0 when by pure Python.",
+            is_chosen(self._settings.compiled),
+        )
         yield _gauge("process_start_time_seconds", "When the server was started, in Unix time.", self._started_at)
 
     def _about_spool(self) -> Iterator[Metric]:

@@ -110,6 +110,15 @@ def copy_data(rows: Iterable[bytes]) -> bytes:
     return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
 
 
+def first_id(unix_ms: int) -> tuple[int, int]:
+    """Return the upper and lower 64 bits of the id (UUIDv7, RFC 9562) of a batch's first row; both count up by row.
+
+    rand_a counts up within the batch (RFC 9562, 6.2, method 1) from a random start that leaves room for 2,048 rows.
+    """
+    counter = _random.getrandbits(11)
+    return (unix_ms << 16) | _UUID_VERSION_7 | counter, _UUID_VARIANT | _random.getrandbits(61)
+
+
 def _number_encoder(column: Column) -> _EncodeNumbers:
     """Return what gives the lengths and the values of a column of fixed width."""
     name, lengths = column.name, repeat(struct.calcsize(f">{_FIXED_WIDTHS[column.type]}"))
@@ -161,11 +170,6 @@ def _length(size: int) -> bytes:
 
 
 def _uuid7_halves(unix_ms: int, count: int) -> tuple[Iterable[int], Iterable[int]]:
-    """Return the upper and lower 64 bits of `count` ascending UUIDv7s of one millisecond.
-
-    rand_a counts up within the batch (RFC 9562, 6.2, method 1) from a random start that leaves room for 2,048 rows.
-    """
-    counter = _random.getrandbits(11)
-    upper = (unix_ms << 16) | _UUID_VERSION_7 | counter
-    lower = _UUID_VARIANT | _random.getrandbits(61)
+    """Return the upper and lower 64 bits of `count` ascending UUIDv7s of one millisecond."""
+    upper, lower = first_id(unix_ms)
     return range(upper, upper + count), range(lower, lower + count)

@@ -45,6 +45,7 @@ def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
         "gRPC port": True,
         "metrics port": True,
         "TLS": True,
+        "compiled code": True,
     }
     settings = json.loads(done.stdout)["settings"]
     assert settings["SEESTACK_GRACE_SECONDS"] == 7
@@ -57,7 +58,7 @@ def test_people_read_tables(database_url: str) -> None:
     assert done.returncode == 0
     assert "SEESTACK_DATABASE_URL" in done.stdout
     assert "NOT USABLE" not in done.stdout
-    assert done.stdout.count("usable") == 6
+    assert done.stdout.count("usable") == 7
     assert PASSWORD not in done.stdout
 
 
@@ -87,7 +88,7 @@ def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:
     done = run_check("--json", "--database-url", server.database_url, *ports)
     assert done.returncode == 1
     usable = [name for name, result in checks_of(done).items() if result["usable"]]
-    assert usable == ["database", "spool", "metrics port", "TLS"]
+    assert usable == ["database", "spool", "metrics port", "TLS", "compiled code"]
     assert server.request("GET", "/healthz").status == 200
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from server.compiled.encoder import is_chosen
 from server.observability.metrics import POSITIONS, QUEUE_BATCHES, ROWS, Family
 from server.processes.listeners import listen
 from server.processes.signals import Flag
 from server.processes.supervisor import Supervisor
-from server.settings import load_settings
+from server.settings import Compiled, load_settings
 from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient, Refusal
 from tests.http.messages import head
@@ -199,6 +200,7 @@ def test_metrics_are_on_their_own_port_only(server: RunningServer) -> None:
     assert server.request("GET", "/metrics").status == 404
     samples = scrape(server)
     assert samples.get("build_info", version="0.1.0") == 1
+    assert samples.get("compiled") == is_chosen(Compiled.AUTO)
     assert samples.get("process_start_time_seconds") > 1.7e9
 
 

@@ -10,7 +10,7 @@ import pytest
 from server.cli import main
 from server.cli.options import describe_default
 from server.observability.log import LogLevel
-from server.settings import Contract, Settings, SettingsError, Spooling, environment_name, load_settings
+from server.settings import Compiled, Contract, Settings, SettingsError, Spooling, environment_name, load_settings
 
 WRONG_VALUES = [
     ("http_port", "70000"),
@@ -66,6 +66,7 @@ CHANGED: dict[str, Any] = {
     "log_level": LogLevel.DEBUG,
     "spool": Spooling.OFF,
     "spool_max_bytes": 2**20,
+    "compiled": Compiled.OFF,
 }
 
 

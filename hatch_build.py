@@ -1,0 +1,65 @@
+"""Builds `server/compiled` in place, when the project is installed and when a wheel is made of it.
+
+Without a C compiler nothing is built, and the project is pure Python. `python hatch_build.py FOLDER` builds into a
+folder instead, for instance with other CFLAGS.
+"""
+
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+MODULE = "server.compiled.batch_encoder"
+ROOT = Path(__file__).parent
+
+
+class CompiledBuildHook(BuildHookInterface[Any]):
+    """Called by hatchling."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build, and tell hatchling what was built. `version` is "standard" for a wheel, "editable" for a venv."""
+        if self.target_name != "wheel" or not build(ROOT):
+            return
+        build_data["artifacts"].append(f"/{library_of(Path())}")
+        if version == "standard":
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+
+
+def build(folder: Path) -> bool:
+    """Compile the module into a folder; tell whether there is a compiler and what else it needs."""
+    from Cython.Build import cythonize
+    from setuptools import Distribution, Extension
+    from setuptools.errors import BaseError
+
+    source = ROOT / Path(*MODULE.split(".")).with_suffix(".pyx")
+    with tempfile.TemporaryDirectory() as scratch:
+        extensions = cythonize(
+            [Extension(MODULE, [str(source)])],
+            build_dir=scratch,
+            include_path=[str(ROOT)],
+            compiler_directives={"language_level": "3", "cdivision": True},
+            quiet=True,
+        )
+        command = Distribution({"name": "compiled", "ext_modules": extensions}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(folder), scratch
+        command.ensure_finalized()
+        try:
+            command.run()
+        except BaseError as error:
+            library_of(folder).unlink(missing_ok=True)  # it would be that of an earlier source
+            sys.stderr.write(f"not compiled: {error}\n")
+            return False
+    return True
+
+
+def library_of(folder: Path) -> Path:
+    """Return the file that `build` makes in a folder."""
+    return folder / (MODULE.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX"))
+
+
+if __name__ == "__main__":
+    sys.exit(not build(Path(sys.argv[1])))

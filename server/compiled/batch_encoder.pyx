@@ -1,0 +1,160 @@
+"""Batches from the bytes of a body or a message to the rows of binary COPY, in one pass."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
+
+from server.compiled.bytes cimport Cursor, Text
+from server.compiled.json_reader cimport read_body
+from server.compiled.protobuf_reader cimport read_message
+from server.compiled.row_writer cimport ROW_HEADER, Rows, width_of
+from server.compiled.table cimport *
+
+cdef enum:
+    UUID_BYTES = 16
+    UUID_CHARACTERS = 36
+
+cdef dict _RULES = {
+    "text": TEXT, "path": PATH, "method": METHOD, "direction": DIRECTION, "integer": INTEGER,
+    "status_code": STATUS_CODE, "timestamp": TIMESTAMP,
+}
+cdef dict _FORMS = {
+    "id": ID, "project": PROJECT, "received_at": RECEIVED_AT, "bigint": BIGINT, "long_bigint": LONG_BIGINT,
+    "integer_unless_long": INTEGER_UNLESS_LONG, "smallint": SMALLINT, "instant": INSTANT,
+    "is_first_direction": IS_FIRST_DIRECTION, "hex_as_uuid": HEX_AS_UUID, "text_unless_hex": TEXT_UNLESS_HEX,
+    "text": PLAIN_TEXT,
+}
+
+cdef class BatchEncoder:
+    """Encodes batches of one table of fields into rows of one form. See the stub file for the interface."""
+
+    cdef Table _table
+    cdef list _kept  # the bytes that the table points to
+
+    def __init__(self, fields, columns, *, numbers, most_items, project_size, directions, methods, status_codes, instants):
+        cdef int index
+        memset(&self._table, 0, sizeof(Table))
+        self._kept = []
+        if not (0 < len(fields) <= MAX_FIELDS and 0 < len(columns) <= MAX_COLUMNS):
+            raise ValueError("too many fields or columns")
+        for index in range(FIELD_NUMBERS):
+            self._table.field_of_number[index] = -1
+        self._table.field_count, self._table.column_count = len(fields), len(columns)
+        for index, field in enumerate(fields):
+            self._table.fields[index] = self._field_of(field, columns)
+            if not 0 < field.number < FIELD_NUMBERS:
+                raise ValueError(f"{field.name} has too high a number")
+            self._table.field_of_number[field.number] = index
+        names = [field.name for field in fields]
+        self._table.project_size = project_size
+        self._table.widest_row = ROW_HEADER
+        for index, (form, name) in enumerate(columns):
+            self._table.columns[index].form = _FORMS[form]
+            self._table.columns[index].field = 0 if name is None else names.index(name)
+            self._table.widest_row += width_of(self._table.columns[index].form, project_size)
+        self._table.number_of_project, self._table.number_of_items, self._table.number_of_key = numbers
+        self._table.most_items = most_items
+        for index, direction in enumerate(directions):
+            self._table.directions[index] = self._text_of(direction)
+        for byte in methods.encode("ascii"):
+            self._table.is_method_byte[byte] = True
+        for status_code in status_codes:
+            if not 0 <= status_code < STATUS_CODES:
+                raise ValueError(f"{status_code} is no status code")
+            self._table.is_status_code[status_code] = True
+        for index in range(256):
+            self._table.hex_values[index] = b"0123456789abcdef".find(index) & 0xFF
+        self._table.earliest_us, self._table.end_us = instants
+
+    cdef Field _field_of(self, field, columns) except *:
+        cdef Field made
+        made.rule = _RULES[field.rule]
+        made.required = field.required
+        made.longest = field.longest
+        made.may_be_hex = ("hex_as_uuid", field.name) in columns
+        made.json_name = self._text_of(field.json_name)
+        return made
+
+    cdef Text _text_of(self, text) except *:
+        cdef Text made
+        data = text.encode()
+        self._kept.append(data)
+        made.at = <const uint8_t*>PyBytes_AS_STRING(data)
+        made.size = len(data)
+        return made
+
+    def encode_json(
+        self, bytes body not None, bytes project_id not None, bytes project not None,
+        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+    ):
+        return self._encode(body, True, project_id, project, received_us, id_upper, id_lower)
+
+    def encode_message(
+        self, bytes message not None, bytes project_id not None, bytes project not None,
+        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+    ):
+        return self._encode(message, False, project_id, project, received_us, id_upper, id_lower)
+
+    cdef _encode(
+        self, bytes data, bint is_json, bytes project_id, bytes project,
+        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+    ):
+        cdef Cursor cursor
+        cdef Batch batch
+        cdef Rows rows
+        cdef bint is_right
+        # Texts are parts of the data that do not overlap; `write_row` stops should this not be enough all the same.
+        cdef Py_ssize_t room = self._table.most_items * self._table.widest_row + PyBytes_GET_SIZE(data)
+        if PyBytes_GET_SIZE(project_id) != UUID_BYTES or PyBytes_GET_SIZE(project) != self._table.project_size:
+            raise ValueError("a project is not as long as it must be")
+        cdef uint8_t* first = <uint8_t*>PyMem_Malloc(room)
+        if first == NULL:
+            raise MemoryError
+        try:
+            memset(&batch, 0, sizeof(Batch))
+            cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
+            cursor.end = cursor.at + PyBytes_GET_SIZE(data)
+            rows.at, rows.end = first, first + room
+            rows.project = <const uint8_t*>PyBytes_AS_STRING(project)
+            rows.received_us, rows.id_upper, rows.id_lower = received_us, id_upper, id_lower
+            if is_json:
+                is_right = read_body(&self._table, &cursor, &batch, &rows)
+            else:
+                is_right = read_message(&self._table, &cursor, &batch, &rows)
+            if not is_right or not _is_uuid(&self._table, batch.project_id, project_id):
+                return None
+            encoded = PyBytes_FromStringAndSize(<const char*>first, rows.at - first)
+            return batch.rows, encoded, _string_of(batch.idempotency_key)
+        finally:
+            PyMem_Free(first)
+
+
+cdef _string_of(Text text):
+    if text.at == NULL:
+        return None
+    return PyUnicode_DecodeUTF8(<const char*>text.at, text.size, NULL)
+
+
+cdef bint _is_uuid(const Table* table, Text text, bytes expected) noexcept:
+    """Tell whether a text is the UUID of these 16 bytes, in its 36-character form (RFC 9562, 4)."""
+    cdef const uint8_t* uuid = <const uint8_t*>PyBytes_AS_STRING(expected)
+    cdef int index, position = 0
+    if text.at == NULL or text.size != UUID_CHARACTERS:
+        return False
+    for index in range(UUID_BYTES):
+        if index == 4 or index == 6 or index == 8 or index == 10:
+            if text.at[position] != c"-":
+                return False
+            position += 1
+        if _hex_value(table, text.at[position]) != uuid[index] >> 4:
+            return False
+        if _hex_value(table, text.at[position + 1]) != uuid[index] & 15:
+            return False
+        position += 2
+    return True
+
+
+cdef inline uint8_t _hex_value(const Table* table, uint8_t digit) noexcept:
+    return table.hex_values[digit + 32 if c"A" <= digit <= c"F" else digit]
