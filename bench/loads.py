@@ -13,7 +13,7 @@ OVERLOAD_CONNECTIONS = 640
 HALF_LOAD = Shape(HTTP, 100, 64)
 
 
-def measure(stand: Stand, noop: Target, shape: Shape, copy_rate: float) -> Measurement:
+def measure(stand: Stand, noop: Target, shape: Shape, copy_rate: float, encoding: str) -> Measurement:
     """Load the server, and before it the no-op server, which parses such a batch and answers."""
     noop_rate = generate(noop, shape, stand.batches(shape.batch_rows, NOOP_PATH), SECONDS / 3).rate
     load, cpu = stand.load(shape)
@@ -29,6 +29,7 @@ def measure(stand: Stand, noop: Target, shape: Shape, copy_rate: float) -> Measu
         postgres_us=cpu.postgres_seconds / rows * 1e6,
         generator=load.generator,
         generator_cpu_share=load.generator_cpu_share,
+        encoding=encoding,
     )
 
 

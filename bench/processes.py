@@ -27,13 +27,17 @@ class ServerStartError(Exception):
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server with its embedded Postgres, on free ports of 127.0.0.1."""
+    """A server with its embedded Postgres, on free ports of 127.0.0.1.
+
+    `is_compiled` is whether its batches are encoded by compiled code.
+    """
 
     process: psutil.Process
     postgres: psutil.Process
     database_url: str
     target: Target
     project_id: str
+    is_compiled: bool
     workers: list[psutil.Process]
 
 
@@ -52,6 +56,7 @@ def run_server(command: Path = COMMAND, settings: Mapping[str, str] = {}) -> Ite
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **settings},
+                cwd=folder,  # `python -m` of the workers would find the code of this checkout first
             )
         try:
             http_port, grpc_port = wait_for_ports(process, log)
@@ -63,6 +68,7 @@ def run_server(command: Path = COMMAND, settings: Mapping[str, str] = {}) -> Ite
                 f"postgresql://postgres@/postgres?host={cluster}",
                 Target(("127.0.0.1", http_port), ("127.0.0.1", grpc_port), credentials["apiKey"]),
                 credentials["projectId"],
+                '"compiled": true' in log.read_text(),
                 # Started with `-m`; the supervisor has short-lived children, too.
                 [child for child in psutil.Process(process.pid).children() if "-m" in child.cmdline()],
             )
