@@ -1,6 +1,6 @@
 """The Flask application: one view for batches, a few pages for people and probes, one envelope for every failure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Flask, Request, Response, g, jsonify, request
@@ -9,12 +9,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from http_bridge import responses
+from http_bridge.answering import Answering
 from http_bridge.cors import Cors
+from http_bridge.http1.environ import Environ
 from http_bridge.http1.greenlets import wait
 from http_bridge.http_request import HttpRequest
 from http_bridge.openapi import describe_api
-from http_bridge.rate_limit_headers import rate_limit_headers
-from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
+from server.contract.identifiers import choose_request_id
 from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord, RequestReporter
@@ -22,12 +23,35 @@ from server.service import IngestService
 from server.settings import Settings
 
 INGEST_PATH = "/ingest/v1/http-requests"
-# A refused body up to this many times the limit is read and dropped: a client that is still sending when the
-# connection closes never sees why.
-_DISCARD_FACTOR = 16
 
 
 class _App(Flask):
+    def __init__(self, service: IngestService, answering: Answering) -> None:
+        super().__init__(__name__, static_folder=None)
+        # Slashes are part of a path here; a redirect would not be the error envelope either.
+        self.url_map.merge_slashes = False
+        self._service = service
+        self._answering = answering
+        # It has no view, and is there for the other methods' 405.
+        self.add_url_rule(INGEST_PATH, methods=["POST"], endpoint="ingest", provide_automatic_options=False)
+
+    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request (PEP 3333).
+
+        All load comes to one path. Flask's routing, contexts and response objects would be a third of what a small
+        batch costs there, so it goes without them.
+        """
+        if environ["PATH_INFO"] != INGEST_PATH or environ["REQUEST_METHOD"] != "POST":
+            return super().wsgi_app(environ, start_response)
+        answered = HttpRequest(environ)
+        outcome = wait(self._service.ingest(answered))
+        if isinstance(outcome, IngestError):
+            answer = self._answering.refuse(answered, outcome)
+        else:
+            answer = responses.accepted(outcome)
+        start_response(answer.status, [*answer.headers.items(), *self._answering.headers(answered)])
+        return (answer.body,)
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return `func` as it is: no view is a coroutine, which Flask looks for at every call."""
         return func
@@ -43,14 +67,12 @@ class _App(Flask):
 
 def create_app(service: IngestService, settings: Settings) -> Flask:
     """Return the WSGI application in front of `service`, to be run by `run_synchronous`."""
-    app = _App(__name__, static_folder=None)
-    # Slashes are part of a path here; a redirect would not be the error envelope either.
-    app.url_map.merge_slashes = False
     cors = Cors(settings.cors_origins)
-    most_discarded = settings.max_body_bytes * _DISCARD_FACTOR
-    _add_ingest(app, service, cors, most_discarded)
+    answering = Answering(cors, settings.max_body_bytes)
+    app = _App(service, answering)
+    _add_preflight(app, cors)
     _add_pages(app, service, settings)
-    _add_errors(app, service, most_discarded)
+    _add_errors(app, service, answering)
 
     @app.before_request
     def begin() -> None:
@@ -58,13 +80,7 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        answered: HttpRequest = g.request
-        response.headers.add(REQUEST_ID_HEADER, answered.record.request_id)
-        if answered.usage is not None:
-            response.headers.update(rate_limit_headers(answered.usage))
-        environ = request.environ
-        if environ["PATH_INFO"].startswith("/ingest/"):
-            cors.mark(environ, response)
+        response.headers.extend(answering.headers(g.request))
         return response
 
     return app
@@ -81,12 +97,7 @@ def create_refusal(reporter: RequestReporter) -> Callable[[IngestError], bytes]:
     return refuse
 
 
-def _add_ingest(app: Flask, service: IngestService, cors: Cors, most_discarded: int) -> None:
-    @app.post(INGEST_PATH, provide_automatic_options=False)
-    def ingest() -> Response:
-        outcome = wait(service.ingest(g.request))
-        return _refuse(outcome, most_discarded) if isinstance(outcome, IngestError) else responses.accepted(outcome)
-
+def _add_preflight(app: Flask, cors: Cors) -> None:
     @app.route(INGEST_PATH, methods=["OPTIONS"], provide_automatic_options=False)
     def preflight() -> Response:
         return cors.preflight()
@@ -118,23 +129,20 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     app.register_blueprint(blueprint)
 
 
-def _add_errors(app: Flask, service: IngestService, most_discarded: int) -> None:
+def _add_errors(app: Flask, service: IngestService, answering: Answering) -> None:
     @app.errorhandler(IngestError)
     def tell(error: IngestError) -> Response:
         """Answer a probe without a report: probes ask every second, and the log has said it once."""
-        return _refuse(error, most_discarded)
+        return respond(error)
 
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
         """Answer what did not get to the service."""
-        return _refuse(wait(service.refuse(g.request.record, _as_ingest_error(error))), most_discarded)
+        return respond(wait(service.refuse(g.request.record, _as_ingest_error(error))))
 
-
-def _refuse(error: IngestError, most_discarded: int) -> Response:
-    refused: HttpRequest = g.request
-    if not refused.body.awaits_continue:
-        wait(refused.body.discard(most_discarded))
-    return responses.failure(error, refused.record.request_id)
+    def respond(error: IngestError) -> Response:
+        status, headers, body = answering.refuse(g.request, error)
+        return Response(body, status, headers)
 
 
 def _as_ingest_error(error: Exception) -> Exception:

@@ -1,5 +1,7 @@
 """Cross-origin calls from browsers (the Fetch standard, 3.2). The key authorises, so no credentials are allowed."""
 
+from collections.abc import Sequence
+
 from flask import Response
 
 from http_bridge.http1.environ import Environ, find_header
@@ -12,28 +14,29 @@ ALLOWED_HEADERS = (
 EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 MAX_AGE_S = 86_400
 
+_EXPOSED = ("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+_FOR_ALL = (("Access-Control-Allow-Origin", "*"), _EXPOSED)
+_VARY = ("Vary", "Origin")
+
 
 class Cors:
-    """Answers preflights and marks answers, for origins out of a setting: `*`, or a list separated by commas."""
+    """Answers preflights and gives answers their headers, for origins of a setting: `*`, or a list with commas."""
 
     def __init__(self, origins: str) -> None:
         self._origins = frozenset(origin.strip() for origin in origins.split(","))
+        self._are_all_allowed = "*" in self._origins
 
-    def mark(self, environ: Environ, response: Response) -> None:
-        """Add to an answer what lets the page that asked read it."""
-        headers = response.headers
-        if "*" in self._origins:
-            headers.add("Access-Control-Allow-Origin", "*")
-        else:
-            response.vary.add("Origin")
-            origin = find_header(environ, "origin") or ""
-            if origin not in self._origins:
-                return
-            headers.add("Access-Control-Allow-Origin", origin)
-        headers.add("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+    def headers(self, environ: Environ) -> Sequence[tuple[str, str]]:
+        """Return the headers that let the page that asked read the answer."""
+        if self._are_all_allowed:
+            return _FOR_ALL
+        origin = find_header(environ, "origin") or ""
+        if origin not in self._origins:
+            return (_VARY,)
+        return (_VARY, ("Access-Control-Allow-Origin", origin), _EXPOSED)
 
     def preflight(self) -> Response:
-        """Return the answer to an OPTIONS request; `mark` is still to be called on it."""
+        """Return the answer to an OPTIONS request, still without `headers`."""
         response = Response(status=204)
         del response.headers["Content-Type"]
         response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS

@@ -33,11 +33,11 @@ class HttpRequest(IngestRequest):
         super().__init__(RequestRecord(Protocol.HTTP, request_id, target))
         self.idempotency_key = find_header(environ, IDEMPOTENCY_HEADER)
         self.body: RequestBody = environ["wsgi.input"]
-        self._environ = environ
+        self.environ = environ
 
     def header(self, name: str) -> str | None:
         """See IngestRequest."""
-        return find_header(self._environ, name)
+        return find_header(self.environ, name)
 
     async def read(self, limit: int) -> bytes:
         """Return the body, unpacked, or just more than `limit` bytes of it.
@@ -45,12 +45,12 @@ class HttpRequest(IngestRequest):
         Raises UnsupportedMediaTypeError, MalformedRequestError for broken gzip, and PayloadTooLargeError for what is
         too large as it was sent.
         """
-        if not _is_json(self._environ.get("CONTENT_TYPE", "")):
+        if not _is_json(self.environ.get("CONTENT_TYPE", "")):
             raise UnsupportedMediaTypeError
-        encoding = self._environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        encoding = self.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         if encoding and encoding not in _GZIP:
             raise UnsupportedMediaTypeError("Content-Encoding must be gzip or absent")
-        if int(self._environ.get("CONTENT_LENGTH", 0)) > limit:
+        if int(self.environ.get("CONTENT_LENGTH", 0)) > limit:
             raise PayloadTooLargeError(limit)
         body = await self.body.read(limit + 1)
         if not encoding:

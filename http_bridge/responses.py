@@ -1,23 +1,34 @@
-"""Answers: the exact JSON of success and failure (the ingest contract), and the headers that all answers carry."""
+"""Answers: the exact JSON of success and failure (the ingest contract)."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import ceil
+from typing import NamedTuple
 
 import msgspec
-from flask import Response
 
 from http_bridge.http1.response_encoding import encode_response
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from storage.spool.spool import SpoolStatus
 
-JSON = "application/json"
+_JSON = {"Content-Type": "application/json"}
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_ACCEPTED = _STATUS_LINES[HTTPStatus.ACCEPTED]
 
 
-def accepted(count: int) -> Response:
+class Answer(NamedTuple):
+    """An answer in the terms of WSGI."""
+
+    status: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def accepted(count: int) -> Answer:
     """Return the answer for a batch of `count` items that is stored."""
-    return Response(b'{"ok": true, "accepted": %d}' % count, 202, content_type=JSON)
+    return Answer(_ACCEPTED, _JSON, b'{"ok": true, "accepted": %d}' % count)
 
 
 def readiness(spool: SpoolStatus | None) -> dict[str, object]:
@@ -29,11 +40,10 @@ def readiness(spool: SpoolStatus | None) -> dict[str, object]:
     return {"status": "ready", "spool": {**depth, **ages}}
 
 
-def failure(error: IngestError, identifier: str) -> Response:
+def failure(error: IngestError, identifier: str) -> Answer:
     """Return the error envelope of the request with that id."""
-    response = Response(_envelope(error, identifier), error.outcome.http_status, content_type=JSON)
-    response.headers.update(_headers_of(error))
-    return response
+    headers = _JSON | _headers_of(error)
+    return Answer(_STATUS_LINES[error.outcome.http_status], headers, _envelope(error, identifier))
 
 
 def refusal(error: IngestError, identifier: str | None = None) -> bytes:
@@ -42,10 +52,8 @@ def refusal(error: IngestError, identifier: str | None = None) -> bytes:
     `identifier` is its request id, a new one when there is none.
     """
     identifier = choose_request_id(identifier)
-    status = HTTPStatus(error.outcome.http_status)
-    headers = {"Content-Type": JSON, REQUEST_ID_HEADER: identifier, **_headers_of(error)}
-    body = _envelope(error, identifier)
-    return encode_response(f"{status.value} {status.phrase}", list(headers.items()), body, is_last=True)
+    status, headers, body = failure(error, identifier)
+    return encode_response(status, [*headers.items(), (REQUEST_ID_HEADER, identifier)], body, is_last=True)
 
 
 def _headers_of(error: IngestError) -> dict[str, str]:
