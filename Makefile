@@ -6,10 +6,11 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 PYTHON ?= python3
 ARGS ?= # for what a target runs: make run ARGS="--http-port 8081"
 BIN := .venv/bin
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 COMPILED := hatch_build.py $(wildcard server/compiled/*.pyx server/compiled/*.pxd)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test fuzz bench bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
+.PHONY: help run test fuzz fuzz-memory bench bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +23,12 @@ test: .venv/development.stamp ## run every test
 
 fuzz: .venv/development.stamp ## send 120,000 hostile inputs to a real server, within ten minutes
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-memory: .venv/development.stamp ## run the compiled code on hostile bytes under AddressSanitizer, some two minutes
+	@CFLAGS="$(SANITIZERS) -fno-omit-frame-pointer -g -O1" LDFLAGS="$(SANITIZERS)" $(BIN)/python hatch_build.py build/sanitized
+	@LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(BIN)/python -m tests.fuzz.compiled --library build/sanitized/server/compiled/*.so $(ARGS)
 
 bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
 	@$(BIN)/python -m bench $(ARGS)
@@ -59,7 +66,7 @@ lock: .venv/development.stamp ## resolve the dependencies of pyproject.toml agai
 		--upgrade --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build server/compiled/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/runtime.stamp: requirements.lock pyproject.toml $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.x") if sys.version_info < (3, 11) else None'

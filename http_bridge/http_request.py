@@ -2,7 +2,6 @@
 
 import zlib
 from functools import lru_cache
-from uuid import UUID
 
 from werkzeug.http import parse_options_header
 
@@ -17,6 +16,7 @@ from server.errors import MalformedRequestError, PayloadTooLargeError, Unsupport
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
 from server.request import IngestRequest
+from storage.keys.api_keys import ApiKey
 
 JSON = "application/json"
 # RFC 9110, 8.4.1.3: x-gzip is the same as gzip.
@@ -59,9 +59,9 @@ class HttpRequest(IngestRequest):
             raise PayloadTooLargeError(limit)
         return _unpack(body, limit + 1)
 
-    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
+    def encode(self, encoder: CompiledEncoder, body: bytes, key: ApiKey) -> CompiledBatch | None:
         """See IngestRequest."""
-        return encoder.encode_json(body, project_id)
+        return encoder.encode_json(body, key)
 
     def decode(self, body: bytes) -> RawBatch:
         """See IngestRequest."""

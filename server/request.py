@@ -1,7 +1,6 @@
 """A request to store a batch, as a protocol hands it to the service."""
 
 from abc import ABC, abstractmethod
-from uuid import UUID
 
 from server.access.rate_limits import Usage
 from server.compiled.encoder import CompiledBatch, CompiledEncoder
@@ -35,8 +34,8 @@ class IngestRequest(ABC):
         """
 
     @abstractmethod
-    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
-        """Return the rows that a body is when nothing is wrong with it; None when `decode` must tell."""
+    def encode(self, encoder: CompiledEncoder, body: bytes, key: ApiKey) -> CompiledBatch | None:
+        """Return the rows of a body that was sent with `key`, None when only `decode` can tell what it is."""
 
     @abstractmethod
     def decode(self, body: bytes) -> RawBatch:

@@ -157,7 +157,7 @@ class IngestService:
         """Do what `_encode` does, when compiled code can tell that nothing is wrong with the batch."""
         if self._compiled is None:
             return None
-        batch = request.encode(self._compiled, body, key.project_id)
+        batch = request.encode(self._compiled, body, key)
         if batch is None:
             return None
         claim = claim_of(key.project_id, request.idempotency_key, batch.idempotency_key, body)

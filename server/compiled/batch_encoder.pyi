@@ -16,15 +16,15 @@ class BatchEncoder:
         most_items: int,
         project_size: int,
         directions: tuple[str, str],
-        methods: str,
+        methods: tuple[bytes, bytes],
         status_codes: Iterable[int],
         instants: tuple[int, int],
     ) -> None:
         """Take over the tables.
 
         `numbers` are protobuf's of a batch: project id, items, idempotency key. `project_size` is that of a row's
-        project, in bytes. `methods` are the characters that a method is stored of unchanged. `instants` are the
-        earliest and the end of all, in microseconds since 1970.
+        project, in bytes. `methods` are the bytes that a method may have, and as which each is stored. `instants` are
+        the earliest and the end of all, in microseconds since 1970.
 
         Raises ValueError, KeyError for what the compiled code does not know.
         """

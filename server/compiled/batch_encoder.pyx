@@ -24,7 +24,7 @@ cdef dict _FORMS = {
     "id": ID, "project": PROJECT, "received_at": RECEIVED_AT, "bigint": BIGINT, "long_bigint": LONG_BIGINT,
     "integer_unless_long": INTEGER_UNLESS_LONG, "smallint": SMALLINT, "instant": INSTANT,
     "is_first_direction": IS_FIRST_DIRECTION, "hex_as_uuid": HEX_AS_UUID, "text_unless_hex": TEXT_UNLESS_HEX,
-    "text": PLAIN_TEXT,
+    "text": PLAIN_TEXT, "method": METHOD_TEXT,
 }
 
 cdef class BatchEncoder:
@@ -58,8 +58,8 @@ cdef class BatchEncoder:
         self._table.most_items = most_items
         for index, direction in enumerate(directions):
             self._table.directions[index] = self._text_of(direction)
-        for byte in methods.encode("ascii"):
-            self._table.is_method_byte[byte] = True
+        for sent, stored in zip(*methods):
+            self._table.stored_in_method[sent] = stored
         for status_code in status_codes:
             if not 0 <= status_code < STATUS_CODES:
                 raise ValueError(f"{status_code} is no status code")

@@ -2,13 +2,13 @@
 
 import time
 from typing import NamedTuple
-from uuid import UUID
 
-from server.compiled.tables import batch_numbers, column_entries, field_entries, method_characters, status_codes
+from server.compiled.tables import batch_numbers, column_entries, field_entries, method_bytes, status_codes
 from server.contract.rules import DIRECTIONS
 from server.contract.timestamps import EARLIEST_US, END_US
 from server.contract.validation import MAX_ITEMS
 from server.settings import Compiled
+from storage.keys.api_keys import ApiKey
 from storage.writing.row_encoding import first_id
 
 try:
@@ -33,16 +33,14 @@ class CompiledEncoder:
     def __init__(self) -> None:
         self._encoder = make_encoder(BatchEncoder)
 
-    def encode_json(self, body: bytes, project_id: UUID) -> CompiledBatch | None:
-        """Return a JSON body as rows; None when the reference must look."""
-        project = project_id.bytes
-        encoded = self._encoder.encode_json(body, project, project, *_received_and_id())
+    def encode_json(self, body: bytes, key: ApiKey) -> CompiledBatch | None:
+        """Return a JSON body that was sent with `key` as rows; None when the reference must look."""
+        encoded = self._encoder.encode_json(body, key.project_id.bytes, key.project_id.bytes, *_received_and_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
-    def encode_message(self, message: bytes, project_id: UUID) -> CompiledBatch | None:
-        """Return a protobuf message as rows; None when the reference must look."""
-        project = project_id.bytes
-        encoded = self._encoder.encode_message(message, project, project, *_received_and_id())
+    def encode_message(self, message: bytes, key: ApiKey) -> CompiledBatch | None:
+        """Return a protobuf message that was sent with `key` as rows; None when the reference must look."""
+        encoded = self._encoder.encode_message(message, key.project_id.bytes, key.project_id.bytes, *_received_and_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
 
@@ -55,7 +53,7 @@ def make_encoder(kind: "type[BatchEncoder]") -> "BatchEncoder":
         most_items=MAX_ITEMS,
         project_size=16,
         directions=DIRECTIONS,
-        methods=method_characters(),
+        methods=method_bytes(),
         status_codes=status_codes(),
         instants=(EARLIEST_US, END_US),
     )

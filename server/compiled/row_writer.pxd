@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from server.compiled.bytes cimport put_16, put_32, put_64, put_bytes
+from server.compiled.bytes cimport Text, put_16, put_32, put_64, put_bytes
 from server.compiled.table cimport *
 
 cdef enum:
@@ -33,7 +33,7 @@ cdef inline Py_ssize_t width_of(Form form, Py_ssize_t project_size) noexcept nog
         return 4 + 16
     if form == PROJECT:
         return 4 + project_size
-    if form == PLAIN_TEXT or form == TEXT_UNLESS_HEX:
+    if form >= TEXT_UNLESS_HEX:
         return 4
     return 4 + 8
 
@@ -46,7 +46,7 @@ cdef inline bint write_row(const Table* table, const Value* values, Rows* rows) 
     cdef int index
     for index in range(table.column_count):
         column = &table.columns[index]
-        if column.form == PLAIN_TEXT or column.form == TEXT_UNLESS_HEX:
+        if column.form >= TEXT_UNLESS_HEX:
             size += values[column.field].text.size
     if rows.end - out < size:
         return False
@@ -76,7 +76,9 @@ cdef inline uint8_t* _write_value(
 ) noexcept nogil:
     if value.kind == ABSENT:
         return put_32(out, NULL_LENGTH)
-    if form == PLAIN_TEXT or form == TEXT_UNLESS_HEX:
+    if form == METHOD_TEXT:
+        return _put_method(table, put_32(out, <uint32_t>value.text.size), value.text)
+    if form >= TEXT_UNLESS_HEX:
         if form == TEXT_UNLESS_HEX and value.number:
             return put_32(out, NULL_LENGTH)
         return put_bytes(put_32(out, <uint32_t>value.text.size), value.text.at, value.text.size)
@@ -99,6 +101,13 @@ cdef inline uint8_t* _write_value(
             return put_32(out, NULL_LENGTH)
         return _put_hex(table, put_32(out, 16), value.text.at)
     return put_64(put_32(out, 8), <uint64_t>value.number)
+
+
+cdef inline uint8_t* _put_method(const Table* table, uint8_t* out, Text method) noexcept nogil:
+    cdef Py_ssize_t index
+    for index in range(method.size):
+        out[index] = table.stored_in_method[method.at[index]]
+    return out + method.size
 
 
 cdef inline uint8_t* _put_hex(const Table* table, uint8_t* out, const uint8_t* digits) noexcept nogil:

@@ -66,7 +66,7 @@ cdef inline Py_ssize_t _size_of_path(Text text) noexcept nogil:
 cdef inline bint _is_method(const Table* table, Text text, Py_ssize_t longest) noexcept nogil:
     cdef Py_ssize_t index
     for index in range(text.size):
-        if not table.is_method_byte[text.at[index]]:
+        if not table.stored_in_method[text.at[index]]:
             return False
     return 0 < text.size <= longest
 

@@ -33,8 +33,10 @@ cdef enum Form:
     IS_FIRST_DIRECTION
     # NULL in the one or the other, as a trace id is 32 lower-case hex digits or not.
     HEX_AS_UUID
+    # From here on, of any length.
     TEXT_UNLESS_HEX
     PLAIN_TEXT
+    METHOD_TEXT
 
 cdef enum Kind:
     ABSENT  # or null
@@ -72,7 +74,7 @@ cdef struct Table:
     int number_of_key
     int most_items
     Text directions[2]
-    bint is_method_byte[256]
+    uint8_t stored_in_method[256]  # of what is no part of a method: 0
     bint is_status_code[STATUS_CODES]
     uint8_t hex_values[256]  # of what is no digit: 0xff
     int64_t earliest_us  # of all instants; seconds since 1970

@@ -32,7 +32,13 @@ _RULES: Final[dict[type, str]] = {
     StatusCode: "status_code",
     Timestamp: "timestamp",
 }
-_OWN_COLUMNS: Final = {"id": "id", "project_id": "project", "received_at": "received_at"}
+# Columns that are not simply the value of the field of their name.
+_COLUMNS: Final[dict[str, ColumnEntry]] = {
+    "id": ("id", None),
+    "project_id": ("project", None),
+    "received_at": ("received_at", None),
+    "method": ("method", "method"),
+}
 _TYPES: Final = {
     "timestamptz": "instant",
     "bigint": "bigint",
@@ -61,10 +67,7 @@ def field_entries() -> list[FieldEntry]:
 
 def column_entries() -> list[ColumnEntry]:
     """Return all columns of a row. Raises KeyError for a type that the compiled code does not know."""
-    return [
-        (_OWN_COLUMNS[name], None) if name in _OWN_COLUMNS else (_TYPES[type_], name)
-        for name, type_ in HTTP_REQUESTS.form.columns
-    ]
+    return [_COLUMNS[name] if name in _COLUMNS else (_TYPES[type_], name) for name, type_ in HTTP_REQUESTS.form.columns]
 
 
 def batch_numbers() -> tuple[int, int, int]:
@@ -73,10 +76,11 @@ def batch_numbers() -> tuple[int, int, int]:
     return numbers["project_id"].number, numbers["requests"].number, numbers["idempotency_key"].number
 
 
-def method_characters() -> str:
-    """Return the characters that a method is stored of as it was sent."""
+def method_bytes() -> tuple[bytes, bytes]:
+    """Return the bytes that a method may have, and as which each of them is stored."""
     (rule,) = (field.rule for field in FIELDS if isinstance(field.rule, Method))
-    return "".join(character for character in _ASCII if rule.examine(character) == character)
+    stored = {sent: value for sent in _ASCII if isinstance(value := rule.examine(sent), str)}
+    return "".join(stored).encode(), "".join(stored.values()).encode()
 
 
 def status_codes() -> list[int]:

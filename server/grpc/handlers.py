@@ -9,7 +9,6 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias, TypeVar
-from uuid import UUID
 
 import grpc
 
@@ -25,6 +24,7 @@ from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
 from server.request import IngestRequest
 from server.service import IngestService
+from storage.keys.api_keys import ApiKey
 
 # Where gRPC clients look for the google.rpc.Status of an error.
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -91,9 +91,9 @@ class _Batch(IngestRequest):
         """See IngestRequest."""
         return self._data
 
-    def encode(self, encoder: CompiledEncoder, body: bytes, project_id: UUID) -> CompiledBatch | None:
+    def encode(self, encoder: CompiledEncoder, body: bytes, key: ApiKey) -> CompiledBatch | None:
         """See IngestRequest."""
-        return encoder.encode_message(body, project_id)
+        return encoder.encode_message(body, key)
 
     def decode(self, body: bytes) -> RawBatch:
         """See IngestRequest."""

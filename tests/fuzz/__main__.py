@@ -15,8 +15,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from server.compiled.encoder import is_chosen
+from server.settings import Compiled
 from storage.embedded.server import EmbeddedServer
 from tests.fuzz.campaign import Campaign, Failure, Tally
+from tests.fuzz.compiled import compare
 from tests.fuzz.key_timing import print_key_timing
 from tests.fuzz.openapi import check_document
 from tests.fuzz.server import start_fuzzed_server
@@ -38,20 +41,24 @@ def main(inputs: int, seed: int | None, target: str | None, replay: Path | None)
     """Send hostile inputs to a real server; whatever does harm is saved and named."""
     seed = secrets.randbits(32) if seed is None else seed
     is_document_true = True
+    differing = 0
     with run_server() as server, closing(Campaign(server)) as campaign:
         if replay is not None:
             failures = send_again(campaign, replay)
         elif target is not None:
             failures = run(campaign, seed, {target: inputs})
         else:
+            if is_chosen(Compiled.AUTO):
+                differing = compare(inputs, seed)
             failures = run(campaign, seed, shares_of(inputs))
             print_key_timing(server)
             document = check_document(server, examples=EXAMPLES, seed=seed)
             click.echo(document.stdout)
             is_document_true = document.returncode == 0
-    if failures or not is_document_true:
+    if failures or differing or not is_document_true:
         sys.exit(
-            f"{len(failures)} inputs did harm" + ("" if is_document_true else "; the OpenAPI document is not true")
+            f"{len(failures)} inputs did harm; {differing} got another answer from compiled code"
+            + ("" if is_document_true else "; the OpenAPI document is not true")
         )
 
 
