@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.disk import measure_bytes
+from bench.different_rows import measure_different_rows
 from bench.floors import RowCopy, decode_cpu_us, run_noop
 from bench.loads import measure, measure_curve, measure_latency, measure_memory
 from bench.plot import write_plot
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         if not options.brief:
             write_plot(curve, FOLDER / "throughput.svg")
             report.sections["Peak memory, MiB"] = measure_memory(stand)
-        report.sections["On disk, bytes a row"] = measure_bytes(stand)
+        report.sections["Different rows, HTTP, 100 x 16"] = measure_different_rows(stand).figures()
     if stand.server.is_compiled and not options.brief:
         measure_reference(report, command)
     report.print()
