@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.different_rows import measure_different_rows
+from bench.different_rows import LATER_US, measure_different_rows
 from bench.floors import RowCopy, decode_cpu_us, run_noop
 from bench.loads import measure, measure_curve, measure_latency, measure_memory
 from bench.plot import write_plot
@@ -28,7 +28,8 @@ FIRST_LOAD = Shape(HTTP, 100, 16)
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the tables, and write them as JSON; a run that is not brief also draws throughput.svg."""
     options = _parser().parse_args(arguments)
-    command = options.server_python.absolute().with_name("seestack-ingest")
+    server_python = options.server_python.absolute()
+    command = server_python.with_name("seestack-ingest")
     with run_stand(command) as stand, run_noop(stand.server.target.api_key) as noop:
         stand.load(FIRST_LOAD)
         row_copy = RowCopy(stand.server, stand.database)
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str]) -> None:
         if not options.brief:
             write_plot(curve, FOLDER / "throughput.svg")
             report.sections["Peak memory, MiB"] = measure_memory(stand)
-        report.sections["Different rows, HTTP, 100 x 16"] = measure_different_rows(stand).figures()
+        different = measure_different_rows(stand, server_python)
+        report.sections["Different rows, HTTP, 100 x 16"] = different
+        report.later_us = different[LATER_US]
     if stand.server.is_compiled and not options.brief:
         measure_reference(report, command)
     report.print()

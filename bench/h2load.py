@@ -74,8 +74,9 @@ def _read_log(path: Path) -> list[tuple[float, float]]:
 def _summarize(logs: Sequence[list[tuple[float, float]]], each: int, cpu_seconds: float) -> Load:
     if any(len(log) != each for log in logs):
         raise LoadError(f"h2load lost requests: {each} wanted, {[len(log) for log in logs]} answered")
-    begin = max(log[0][0] for log in logs)
-    end = min(log[-1][1] for log in logs)
+    first, last = min(log[0][0] for log in logs), max(log[-1][1] for log in logs)
+    begin, end = max(log[0][0] for log in logs), min(log[-1][1] for log in logs)
+    if begin >= end:  # on a busy machine a short load can be over in one process before another begins
+        begin, end = first, last
     latencies = [ended - begun for log in logs for begun, ended in log if begin <= ended <= end]
-    whole = max(log[-1][1] for log in logs) - min(log[0][0] for log in logs)
-    return Load(each * len(logs), len(latencies) / (end - begin), latencies, cpu_seconds / whole, COMMAND)
+    return Load(each * len(logs), len(latencies) / (end - begin), latencies, cpu_seconds / (last - first), COMMAND)
