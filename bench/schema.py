@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psutil
 import psycopg
@@ -60,7 +59,7 @@ CREATE_DAY = (
 LOG_POSITION = "SELECT pg_current_wal_insert_lsn() - '0/0'"
 SIZES = "SELECT pg_table_size('http_requests_day'), pg_indexes_size('http_requests_day')"
 
-IN_RANGE = 'FROM http_requests WHERE project_id = %(project)s AND "timestamp" >= %(start)s AND "timestamp" < %(end)s'
+IN_RANGE = 'FROM http_request_rows WHERE project = %(project)s AND "timestamp" >= %(start)s AND "timestamp" < %(end)s'
 FIGURES = (
     "count(*), avg(duration_ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY duration_ms), "
     "avg((status_code BETWEEN 500 AND 599)::int)"
@@ -88,7 +87,7 @@ READS: Mapping[str, bytes] = {
 class Batch(NamedTuple):
     """What one sender sends at once."""
 
-    project_id: UUID
+    project: int
     columns: Values
 
 
@@ -129,12 +128,10 @@ def run_postgres() -> Iterator[str]:
 
 def make_batches(rows: int, source: random.Random) -> list[Batch]:
     """Return `rows` rows of one day in the order in which they come: batches of several projects in turn."""
-    projects = [UUID(int=source.getrandbits(128), version=4) for _ in PROJECT_WEIGHTS]
-    owners = source.choices(projects, PROJECT_WEIGHTS, k=rows // BATCH_ROWS)
+    owners = source.choices(range(1, len(PROJECT_WEIGHTS) + 1), PROJECT_WEIGHTS, k=rows // BATCH_ROWS)
     us_per_row = DAY_S * 1_000_000 / rows
     return [
-        Batch(project_id, _make_columns(index * BATCH_ROWS, us_per_row, source))
-        for index, project_id in enumerate(owners)
+        Batch(project, _make_columns(index * BATCH_ROWS, us_per_row, source)) for index, project in enumerate(owners)
     ]
 
 
@@ -170,7 +167,7 @@ def make_parameters(batches: Sequence[Batch], source: random.Random) -> dict[str
     start = DAY + timedelta(seconds=source.uniform(0, DAY_S - 3600))
     batch = source.choice(batches)
     row = source.randrange(BATCH_ROWS)
-    owners = sorted(batch.project_id for batch in batches)
+    owners = sorted(batch.project for batch in batches)
     return {
         "project": max(set(owners), key=owners.count),
         "small_project": min(set(owners), key=owners.count),
@@ -223,7 +220,7 @@ def create_table(database: psycopg.Connection, variant: Variant) -> None:
 
 def encode_copies(batches: Sequence[Batch], recode: Recode) -> list[bytes]:
     """Return the rows as whole binary COPYs of COPY_ROWS each."""
-    encoded = [HTTP_REQUESTS.encode(project_id, recode(columns)).data for project_id, columns in batches]
+    encoded = [HTTP_REQUESTS.encode(project, recode(columns)).data for project, columns in batches]
     size = COPY_ROWS // BATCH_ROWS
     starts = range(0, len(encoded), size)
     return [b"".join([COPY_HEADER, *encoded[start : start + size], COPY_TRAILER]) for start in starts]

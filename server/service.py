@@ -172,7 +172,7 @@ class IngestService:
         values = validate_batch(batch, key.project_id, lenient=self._is_lenient)
         if request.usage is not None:
             request.usage.take_rows(HTTP_REQUESTS.count(values))
-        return HTTP_REQUESTS.encode(key.project_id, values, claim)
+        return HTTP_REQUESTS.encode(key.project_number, values, claim)
 
     async def _authenticate(self, request: IngestRequest) -> ApiKey:
         raw_key = find_raw_key(request.header, lenient=self._is_lenient)

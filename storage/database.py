@@ -43,7 +43,7 @@ DURABLE = "set_config('synchronous_commit', replace(current_setting('synchronous
 _READY = """
 SELECT NOT pg_is_in_recovery()
    AND current_setting('transaction_read_only') = 'off'
-   AND has_table_privilege('http_requests', 'INSERT')
+   AND has_table_privilege('http_request_rows', 'INSERT')
 """
 
 

@@ -1,7 +1,7 @@
-"""Partitions of `http_requests`: a day of `timestamp` each, made before the day comes.
+"""Partitions of `http_request_rows`: a day of `timestamp` each, made before the day comes.
 
-Rows of other days land in the default partition (see 0001_initial.sql). A row that was too far ahead when it came
-is moved to its day's partition when that one is made.
+Rows of other days land in the partition `older`, or in the default one, `ahead` (see 0007_request_rows.sql). A row that
+was too far ahead when it came is moved to its day's partition when that one is made.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -23,27 +23,27 @@ _EXISTING = """
 SELECT child.relname
   FROM pg_inherits
   JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
- WHERE pg_inherits.inhparent = 'http_requests'::regclass
+ WHERE pg_inherits.inhparent = 'http_request_rows'::regclass
 """
 _FIRST_DAY = """
-SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz
-  FROM pg_class WHERE oid = 'http_requests_ahead'::regclass
+SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz
+  FROM pg_class WHERE oid = 'http_request_rows_older'::regclass
 """
-_CREATE = "CREATE TABLE {day} (LIKE http_requests INCLUDING DEFAULTS INCLUDING COMMENTS)"
+_CREATE = "CREATE TABLE {day} (LIKE http_request_rows INCLUDING DEFAULTS INCLUDING COMMENTS)"
 # From the top down, as writers and readers lock, so that none of them deadlocks with this.
-_LOCK_DEFAULT = "LOCK TABLE http_requests_default IN ACCESS EXCLUSIVE MODE"
+_LOCK_DEFAULT = "LOCK TABLE http_request_rows_ahead IN ACCESS EXCLUSIVE MODE"
 _MOVE = """
 WITH moved AS (
-    DELETE FROM http_requests_ahead WHERE "timestamp" >= {start} AND "timestamp" < {end} RETURNING *
+    DELETE FROM http_request_rows_ahead WHERE "timestamp" >= {start} AND "timestamp" < {end} RETURNING *
 )
 INSERT INTO {day} SELECT * FROM moved
 """
-_ATTACH = "ALTER TABLE http_requests ATTACH PARTITION {day} FOR VALUES FROM ({start}) TO ({end})"
+_ATTACH = "ALTER TABLE http_request_rows ATTACH PARTITION {day} FOR VALUES FROM ({start}) TO ({end})"
 
 
 def partition_name(day: date) -> str:
-    """Return the name of the partition of `day` (a UTC day), e.g. http_requests_20261123."""
-    return f"http_requests_{day:%Y%m%d}"
+    """Return the name of the partition of `day` (a UTC day), e.g. http_request_rows_20261123."""
+    return f"http_request_rows_{day:%Y%m%d}"
 
 
 def days_due(connection: psycopg.Connection, today: date) -> list[date]:

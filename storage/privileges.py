@@ -25,6 +25,10 @@ SERVER_GRANTS = (
     Grant("SELECT", "idempotency_keys"),
     Grant("INSERT", "idempotency_keys"),
     Grant("DELETE", "idempotency_keys"),
+    Grant("SELECT", "http_request_rows"),
+    Grant("INSERT", "http_request_rows"),
+    Grant("SELECT", "readable_rows"),
+    # Rows that a server of an earlier version has spooled.
     Grant("SELECT", "http_requests"),
     Grant("INSERT", "http_requests"),
 )
@@ -42,8 +46,8 @@ _OWNS_TABLES = """
 SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
    AND NOT EXISTS (
        SELECT FROM pg_class
-        WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'http_requests'::regclass)
-          AND (relname = ANY(%s) OR relname LIKE 'http\\_requests\\_%%')
+        WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'http_request_rows'::regclass)
+          AND (relname = ANY(%s) OR relname LIKE 'http\\_request%%')
           AND relkind IN ('r', 'p')
           AND NOT pg_has_role(relowner, 'USAGE')
    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from storage.writing.http_requests import HTTP_REQUESTS
 if TYPE_CHECKING:  # it is not built where there is no C compiler
     from server.compiled.batch_encoder import BatchEncoder
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER = 7  # of the project
 _HALF = 2**64
 
 
@@ -50,18 +49,16 @@ def _try(
     project_id: UUID,
 ) -> BothPaths:
     reference = None
-    received_us, id_of_first = 0, UUID(int=0)
+    id_of_first = UUID(int=0)
     try:
         batch = decode(data)
-        encoded = HTTP_REQUESTS.encode(project_id, validate_batch(batch, project_id))
+        encoded = HTTP_REQUESTS.encode(_NUMBER, validate_batch(batch, project_id))
     except IngestError:
         pass
     else:
         reference = (encoded.rows, encoded.data, batch.idempotency_key)
         first = HTTP_REQUESTS.form.first_row(encoded.data)
         assert isinstance(first["id"], UUID)
-        assert isinstance(first["received_at"], datetime)
-        id_of_first, received_us = first["id"], (first["received_at"] - _EPOCH) // timedelta(microseconds=1)
-    project = project_id.bytes
+        id_of_first = first["id"]
     upper, lower = divmod(id_of_first.int, _HALF)
-    return BothPaths(encode(data, project, project, received_us, upper, lower), reference)
+    return BothPaths(encode(data, project_id.bytes, _NUMBER.to_bytes(4, "big"), 0, upper, lower), reference)

@@ -37,9 +37,9 @@ _END_ONE = f"SELECT pg_terminate_backend(pid) FROM ({_OURS} ORDER BY random() LI
 _READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
 _READ_WRITE = "ALTER SYSTEM RESET default_transaction_read_only"
 _RELOAD = "SELECT pg_reload_conf()"
-_LOCK = "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"
+_LOCK = "LOCK TABLE http_request_rows IN ACCESS EXCLUSIVE MODE"
 _LOCK_AS_PG_DUMP = (
-    "LOCK TABLE http_requests, idempotency_keys, api_keys, projects, schema_migrations IN ACCESS SHARE MODE"
+    "LOCK TABLE http_request_rows, idempotency_keys, api_keys, projects, schema_migrations IN ACCESS SHARE MODE"
 )
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 

@@ -14,9 +14,11 @@ from server.cli.options import explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.database.spool_drain import drain_lock
 from server.settings import Settings
+from storage.keys.snapshot import KeySnapshot
 from storage.spool.file import SpoolFile
 from storage.spool.folders import find_spool_folders
 from storage.spool.refused import RefusedBatch, Retry, discard_refused, list_refused, retry_refused
+from storage.writing.http_requests import to_sent
 from storage.writing.row_form import Value
 
 _IDENTITY_DIGITS = 8  # of a database's identity, in the id of a batch for a database other than the first
@@ -166,15 +168,22 @@ def _as_request(each: _Listed) -> dict[str, object]:
     except ValueError as error:
         return {"refused": {**refused, "unreadable": str(error), "data": b64encode(batch.data).decode()}}
     return {
-        "projectId": rows[0]["project_id"],
+        "projectId": _project_of(each.file.folder, rows[0]),
         "requests": [_as_item(row) for row in rows],
         "refused": refused,
     }
 
 
+def _project_of(folder: Path, row: "dict[str, Value]") -> Value:
+    """Return the id of a row's project; None when no valid key of that project is known."""
+    if isinstance(number := row.get("project"), int):
+        return KeySnapshot(folder).project_of(number)
+    return row["project_id"]
+
+
 def _as_item(row: "dict[str, Value]") -> "dict[str, Value]":
     """Return a row by the names that its values have in a request."""
-    return {_camel_case(name): value for name, value in row.items() if name != "project_id"}
+    return {_camel_case(name): value for name, value in to_sent(row).items() if name not in ("project_id", "project")}
 
 
 def _camel_case(name: str) -> str:

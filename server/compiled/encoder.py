@@ -35,12 +35,12 @@ class CompiledEncoder:
 
     def encode_json(self, body: bytes, key: ApiKey) -> CompiledBatch | None:
         """Return a JSON body that was sent with `key` as rows; None when the reference must look."""
-        encoded = self._encoder.encode_json(body, key.project_id.bytes, key.project_id.bytes, *_received_and_id())
+        encoded = self._encoder.encode_json(body, key.project_id.bytes, _project(key), *_received_and_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
     def encode_message(self, message: bytes, key: ApiKey) -> CompiledBatch | None:
         """Return a protobuf message that was sent with `key` as rows; None when the reference must look."""
-        encoded = self._encoder.encode_message(message, key.project_id.bytes, key.project_id.bytes, *_received_and_id())
+        encoded = self._encoder.encode_message(message, key.project_id.bytes, _project(key), *_received_and_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
 
@@ -51,7 +51,7 @@ def make_encoder(kind: "type[BatchEncoder]") -> "BatchEncoder":
         column_entries(),
         numbers=batch_numbers(),
         most_items=MAX_ITEMS,
-        project_size=16,
+        project_size=4,
         directions=DIRECTIONS,
         methods=method_bytes(),
         status_codes=status_codes(),
@@ -76,6 +76,10 @@ def describe_choice(setting: Compiled) -> str:
     if not _IS_BUILT:
         return "not built: batches are checked and encoded by pure Python, which is slower; it takes a C compiler"
     return "batches are checked and encoded by compiled code"
+
+
+def _project(key: ApiKey) -> bytes:
+    return key.project_number.to_bytes(4, "big")
 
 
 def _received_and_id() -> tuple[int, int, int]:

@@ -35,16 +35,20 @@ _RULES: Final[dict[type, str]] = {
 # Columns that are not simply the value of the field of their name.
 _COLUMNS: Final[dict[str, ColumnEntry]] = {
     "id": ("id", None),
-    "project_id": ("project", None),
-    "received_at": ("received_at", None),
+    "project": ("project", None),
     "method": ("method", "method"),
+    "is_inbound": ("is_first_direction", "direction"),
+    "trace": ("hex_as_uuid", "trace_id"),
+    "other_trace": ("text_unless_hex", "trace_id"),
+    "long_duration_ms": ("long_bigint", "duration_ms"),
+    "long_request_size": ("long_bigint", "request_size"),
+    "long_response_size": ("long_bigint", "response_size"),
 }
 _TYPES: Final = {
     "timestamptz": "instant",
-    "bigint": "bigint",
+    "integer": "integer_unless_long",
     "smallint": "smallint",
     "text": "text",
-    "request_direction": "text",
 }
 _ASCII: Final = [chr(code) for code in range(128)]
 

@@ -59,7 +59,7 @@ class PartitionUpkeep:
             )
         elif now - self._late_since > LONG_S:
             self._late_since, self._is_told = now, False
-            self._tell(logging.ERROR, "a partition still waits: another transaction locks http_requests_default")
+            self._tell(logging.ERROR, "a partition still waits: another transaction locks http_request_rows_ahead")
 
     def _tell(self, level: int, message: str) -> None:
         if not self._is_told:

@@ -27,7 +27,8 @@ CHECKSUM_LENGTH = 6  # 62 ** 6 holds a CRC-32
 PREFIX_LENGTH = len(SCHEME) + 6
 
 _COLUMNS = (
-    "id, project_id, name, prefix, created_at, expires_at, revoked_at, last_used_at, "
+    "id, project_id, (SELECT number FROM projects WHERE projects.id = project_id) AS project_number, "
+    "name, prefix, created_at, expires_at, revoked_at, last_used_at, "
     "requests_per_second, requests_burst, rows_per_second, rows_burst, origins, scope"
 )
 _INSERT = f"""
@@ -84,6 +85,7 @@ class ApiKey:
 
     id: UUID
     project_id: UUID
+    project_number: int
     name: str
     prefix: str
     created_at: datetime

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from storage.errors import AlreadyExistsError, NotFoundError
 
-_COLUMNS = "id, name, created_at"
+_COLUMNS = "id, number, name, created_at"
 _INSERT = f"INSERT INTO projects (name) VALUES (%s) RETURNING {_COLUMNS}"
 _SELECT = f"SELECT {_COLUMNS} FROM projects ORDER BY created_at, name"
 _FIND = f"SELECT {_COLUMNS} FROM projects WHERE name = %(reference)s OR id::text = lower(%(reference)s)"
@@ -20,6 +20,7 @@ class Project:
     """A row of `projects`."""
 
     id: UUID
+    number: int  # what its rows have of it
     name: str
     created_at: datetime
 

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 
@@ -39,14 +40,22 @@ class KeySnapshot:
 
     def find(self, digest: bytes) -> ApiKey | None:
         """Return the key of a digest; None when it was not valid, or not there, when the file was last written."""
+        return self._current().get(_text(digest))
+
+    def project_of(self, number: int) -> UUID | None:
+        """Return the id of the project that has this number; None when no key in the file is of it."""
+        return next((key.project_id for key in self._current().values() if key.project_number == number), None)
+
+    def _current(self) -> dict[str, ApiKey]:
+        """Return what the file holds: nothing when an earlier version wrote it, without the numbers of projects."""
         try:
             version = self._path.stat().st_mtime_ns
             if version != self._read_version:
                 self._keys = msgspec.json.decode(self._path.read_bytes(), type=dict[str, ApiKey])
                 self._read_version = version
         except (OSError, msgspec.DecodeError):
-            return None
-        return self._keys.get(_text(digest))
+            return {}
+        return self._keys
 
 
 def _text(digest: bytes) -> str:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from storage.writing.row_encoding import EncodedBatch
+from storage.writing.row_form import Value
 
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 _END_BACKEND = """
@@ -22,9 +23,13 @@ SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
  WHERE backend_xid = %s::text::xid8::xid AND application_name LIKE 'seestack-ingest%%'
 """
 _STORED = """
-SELECT number - 1 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[])
-       WITH ORDINALITY AS batch (project, moment, row, number)
- WHERE EXISTS (SELECT FROM {table} WHERE project_id = project AND "timestamp" = moment AND id = row)
+SELECT number - 1 FROM unnest(%s::integer[], %s::timestamptz[], %s::uuid[])
+       WITH ORDINALITY AS batch (owner, moment, row, number)
+ WHERE EXISTS (SELECT FROM {table} WHERE project = owner AND "timestamp" = moment AND id = row)
+"""
+# Rows in the form of earlier versions, which name the project by its id. A view finds a row by constants only.
+_IS_STORED_BY_ID = """
+SELECT EXISTS (SELECT FROM {table} WHERE project_id = %s AND "timestamp" = %s AND id = %s)
 """
 
 
@@ -43,9 +48,21 @@ async def find_stored(connection: psycopg.AsyncConnection, batches: Sequence[Unc
     await _end_transactions(connection, {uncertain.transaction_id for uncertain in batches})
     form = batches[0].batch.form
     rows = [form.first_row(uncertain.batch.data) for uncertain in batches]
-    columns = [[row[name] for row in rows] for name in ("project_id", "timestamp", "id")]
-    query = sql.SQL(_STORED).format(table=sql.Identifier(form.table))
-    return [position for (position,) in await (await connection.execute(query, columns)).fetchall()]
+    table = sql.Identifier(form.table)
+    if "project" in rows[0]:
+        columns = [[row[name] for row in rows] for name in ("project", "timestamp", "id")]
+        found = await connection.execute(sql.SQL(_STORED).format(table=table), columns)
+        return [position for (position,) in await found.fetchall()]
+    is_stored = sql.SQL(_IS_STORED_BY_ID).format(table=table)
+    return [
+        position
+        for position, row in enumerate(rows)
+        if await _is_true(connection, is_stored, [row[name] for name in ("project_id", "timestamp", "id")])
+    ]
+
+
+async def _is_true(connection: psycopg.AsyncConnection, condition: sql.Composed, values: Sequence[Value]) -> bool:
+    return await (await connection.execute(condition, values)).fetchone() == (True,)
 
 
 async def _end_transactions(connection: psycopg.AsyncConnection, transaction_ids: Iterable[int]) -> None:

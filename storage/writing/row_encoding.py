@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, groupby, repeat
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
-from uuid import UUID
 
 from storage.writing.claims import Claim
 from storage.writing.row_form import RowForm
@@ -25,13 +23,12 @@ COPY_TRAILER = struct.pack(">h", -1)
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 
 # The struct codes of the types that have one width; all other types are sent as text.
-_FIXED_WIDTHS = {"smallint": "h", "bigint": "q", "timestamptz": "q"}
+_FIXED_WIDTHS = {"smallint": "h", "integer": "i", "bigint": "q", "boolean": "?", "timestamptz": "q", "uuid": "16s"}
 # What the server itself fills in, with the types.
-_SERVER_COLUMNS = (("received_at", "timestamptz"), ("project_id", "uuid"), ("id", "uuid"))
+_SERVER_COLUMNS = (("id", "uuid"), ("project", "integer"))
 _NULL = struct.pack(">i", -1)
-# Column count, received_at, project_id, and the length of id: the same in every row of a batch.
-_ROW_START = struct.Struct(">h iq i16s i")
-_ID = ">QQ"
+# Column count, id, project: what each row begins with.
+_ROW_START = struct.Struct(">h iQQ ii")
 _LENGTH = struct.Struct(">i")
 
 # Ids must be unique, not secret; a system call a batch would also hand the interpreter to another thread.
@@ -39,11 +36,10 @@ _random = random.Random()  # noqa: S311
 _UUID_VERSION_7 = 0x7 << 12
 _UUID_VARIANT = 0b10 << 62
 
-# Valid values of one batch by column name, all of one length (at least 1 row). A `timestamptz` is an int, in
-# microseconds since 1970-01-01 UTC.
+# Valid values of one batch by name, all of one length (at least 1 row). A `timestamptz` is an int, in microseconds
+# since 1970-01-01 UTC, and a `uuid` 16 bytes.
 Values: TypeAlias = Mapping[str, Sequence[Any]]
 _Encode = Callable[[Values], Iterable[Iterable[bytes]]]
-_EncodeNumbers = Callable[[Values], tuple[Iterable[int], Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +70,31 @@ class EncodedBatch(NamedTuple):
 class RowFormat:
     """How batches of one table are encoded. Its rows also have the columns that the server itself fills in."""
 
-    def __init__(self, table: str, columns: Sequence[Column]) -> None:
-        """`columns` begin with `timestamp`; all of fixed width are sent before the others, in the order given."""
-        fixed = [column for column in columns if column.type in _FIXED_WIDTHS]
-        texts = [column for column in columns if column.type not in _FIXED_WIDTHS]
-        self.columns = (*fixed, *texts)
-        self.form = RowForm(table, (*_SERVER_COLUMNS, *((column.name, column.type) for column in self.columns)))
-        self._numbers = struct.Struct(_ID + "".join(f"i{_FIXED_WIDTHS[column.type]}" for column in fixed))
-        self._numbers_of = list(map(_number_encoder, fixed))
-        self._texts = list(_text_encoders(texts))
+    def __init__(
+        self, table: str, columns: Sequence[Column], to_stored: Callable[[Values], Values] | None = None
+    ) -> None:
+        """`columns` begin with `timestamp`; `to_stored`, if given, makes their values of those of a batch."""
+        self.columns = tuple(columns)
+        self.form = RowForm(table, (*_SERVER_COLUMNS, *((column.name, column.type) for column in columns)))
+        self._to_stored = to_stored
+        self._encoders = list(_encoders(columns))
 
     def count(self, values: Values) -> int:
         """Return the number of rows of a batch."""
-        return len(values[self.columns[0].name])
+        return len(values["timestamp"])
 
-    def encode(self, project_id: UUID, values: Values, claim: Claim | None = None) -> EncodedBatch:
-        """Encode a batch for COPY, giving each row its id (UUIDv7, RFC 9562) and the present time as `received_at`.
+    def encode(self, project: int, values: Values, claim: Claim | None = None) -> EncodedBatch:
+        """Encode a batch of the project of that number for COPY, giving each row its id.
 
+        That is a UUIDv7 (RFC 9562) of the present time, which is when the row was received.
         Raises struct.error when an integer does not fit its column.
         """
-        received_us = time.time_ns() // 1000
         count = self.count(values)
-        row_start = _ROW_START.pack(
-            len(self.form.columns), 8, received_us - _POSTGRES_EPOCH_US, 16, project_id.bytes, 16
-        )  # fmt: skip
-        ids = _uuid7_halves(received_us // 1000, count)
-        numbers = map(self._numbers.pack, *ids, *chain.from_iterable(encode(values) for encode in self._numbers_of))
-        texts = chain.from_iterable(encode(values) for encode in self._texts)
-        rows = zip(repeat(row_start), numbers, *texts, strict=False)  # `repeat` has no end
+        stored = self._to_stored(values) if self._to_stored is not None else values
+        ids = _uuid7_halves(time.time_ns() // 1_000_000, count)
+        starts = map(_ROW_START.pack, repeat(len(self.form.columns)), repeat(16), *ids, repeat(4), repeat(project))
+        columns = chain.from_iterable(encode(stored) for encode in self._encoders)
+        rows = zip(starts, *columns, strict=True)
         return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
 
 
@@ -119,21 +112,44 @@ def first_id(unix_ms: int) -> tuple[int, int]:
     return (unix_ms << 16) | _UUID_VERSION_7 | counter, _UUID_VARIANT | _random.getrandbits(61)
 
 
-def _number_encoder(column: Column) -> _EncodeNumbers:
-    """Return what gives the lengths and the values of a column of fixed width."""
-    name, lengths = column.name, repeat(struct.calcsize(f">{_FIXED_WIDTHS[column.type]}"))
-    if column.type == "timestamptz":
-        return lambda values: (lengths, [microseconds - _POSTGRES_EPOCH_US for microseconds in values[name]])
-    return lambda values: (lengths, values[name])
-
-
-def _text_encoders(columns: Iterable[Column]) -> Iterator[_Encode]:
-    """Return what encodes text columns: those that repeat together with their neighbours, the others each alone."""
-    for repeats, neighbours in groupby(columns, attrgetter("repeats")):
-        if repeats:
+def _encoders(columns: Iterable[Column]) -> Iterator[_Encode]:
+    """Return what encodes the columns: neighbours of fixed width or with repeated text together, others each alone."""
+    for (is_fixed, repeats), neighbours in groupby(columns, lambda it: (it.type in _FIXED_WIDTHS, it.repeats)):
+        if is_fixed:
+            yield _fixed_encoder(list(neighbours))
+        elif repeats:
             yield _repeating_encoder([column.name for column in neighbours])
         else:
             yield from (_nullable_encoder(it.name) if it.nullable else _encoder(it.name) for it in neighbours)
+
+
+def _fixed_encoder(columns: Sequence[Column]) -> _Encode:
+    """Return what encodes columns of fixed width, in one call a row when no value is NULL, and none when all are."""
+    codes = [_FIXED_WIDTHS[column.type] for column in columns]
+    lengths = [struct.calcsize(f">{code}") for code in codes]
+    nullable = [position for position, column in enumerate(columns) if column.nullable]
+    whole = struct.Struct(">" + "".join(f"i{code}" for code in codes))
+    single = [struct.Struct(f">i{code}") for code in codes]
+
+    def encode(values: Values) -> Iterable[Iterable[bytes]]:
+        given = [_postgres_values(column, values) for column in columns]
+        nulls = sum(given[position].count(None) for position in nullable)
+        if nulls == 0:
+            return [map(whole.pack, *chain.from_iterable(zip(map(repeat, lengths), given, strict=True)))]
+        if nulls == len(columns) * len(given[0]):
+            return [[_NULL * len(columns)] * len(given[0])]
+        return [
+            [_NULL if value is None else form.pack(length, value) for value in each]
+            for form, length, each in zip(single, lengths, given, strict=True)
+        ]
+
+    return encode
+
+
+def _postgres_values(column: Column, values: Values) -> Sequence[Any]:
+    if column.type == "timestamptz":
+        return [microseconds - _POSTGRES_EPOCH_US for microseconds in values[column.name]]
+    return values[column.name]
 
 
 def _repeating_encoder(names: Sequence[str]) -> _Encode:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple, Self, TypeAlias
 from uuid import UUID
 
-Value: TypeAlias = str | int | UUID | datetime | None
+Value: TypeAlias = str | int | bool | UUID | datetime | None
 
 _NAME = "[a-z_][a-z0-9_]*"
 _COLUMN = rf"{_NAME} {_NAME}"
@@ -100,6 +100,7 @@ def _read_uuid(data: bytes) -> UUID:
 
 _READERS: dict[str, Callable[[bytes], Value]] = {
     **dict.fromkeys(_INTEGER_TYPES, _read_integer),
+    "boolean": b"\1".__eq__,
     "timestamptz": _read_timestamp,
     "uuid": _read_uuid,
 }

@@ -11,7 +11,7 @@ import psycopg
 from storage.spool.folders import assign_folder
 from tests.cli.failing import fail_command
 from tests.running_server import COMMAND, RunningServer, create_key, run_command
-from tests.storage.spool.version_1 import ROWS, lay_down
+from tests.storage.spool.version_1 import ROWS, create_its_project, lay_down
 
 STORED = "SELECT trace_id, count(*)::int FROM http_requests GROUP BY trace_id"
 
@@ -36,6 +36,7 @@ def test_a_refused_batch_can_be_mended_by_the_database_and_stored(database_url: 
     assert "would be tried again" in run_command("spool", "retry", "--all", "--dry-run", *folder).stdout
     assert run_json("status", *folder)[0]["refused"] == 1
     with psycopg.connect(database_url, autocommit=True) as connection:
+        create_its_project(connection, tmp_path)
         connection.execute("ALTER TYPE request_direction ADD VALUE 'sideways'")
         retried = run_command("spool", "retry", listed["id"], *folder)
         assert "in the spool again" in retried.stdout

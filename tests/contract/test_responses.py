@@ -86,10 +86,10 @@ def test_origins_can_be_limited(database_url: str) -> None:
 
 def test_an_unexpected_error_is_a_500_that_tells_nothing(database_url: str) -> None:
     with start_server(database_url) as server, psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("ALTER TABLE http_requests ALTER COLUMN error_fingerprint SET NOT NULL")
+        connection.execute("ALTER TABLE http_request_rows ALTER COLUMN error_fingerprint SET NOT NULL")
         sent = str(uuid4())
         answer = server.post(make_batch(server.project_id), X_Request_Id=sent)
         assert_envelope(answer, 500, "INTERNAL_ERROR", "An unexpected error occurred")
         assert sent in server.log.read_text()
-        for secret in ("fingerprint", "http_requests", "Traceback", "COPY"):
+        for secret in ("fingerprint", "http_request_rows", "Traceback", "COPY"):
             assert secret not in answer.body.decode()

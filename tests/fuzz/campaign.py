@@ -19,7 +19,7 @@ BLOCK = 1000
 # A metadata call's path that is not UTF-8 does this; see server.grpc_server.
 EXPECTED_LINE = "another one takes over"
 
-_TAKE_ROWS = f"DELETE FROM http_requests WHERE project_id = %s RETURNING {ROW_COLUMNS}"
+_ROWS = f"SELECT {ROW_COLUMNS} FROM http_requests WHERE project_id = %s"
 _COUNT_OTHERS = "SELECT count(*) FROM http_requests WHERE project_id <> %s"
 
 
@@ -129,9 +129,10 @@ class Campaign:
 
     def _take_rows(self) -> tuple[Counter[Row], int]:
         """Return the rows that were stored since the last call, and how many there are of other projects."""
-        with psycopg.connect(self._server.database_url, autocommit=True) as connection:
-            rows = Counter(connection.execute(_TAKE_ROWS, (PROJECT_ID,)).fetchall())
+        with psycopg.connect(self._server.database_url) as connection:
+            rows = Counter(connection.execute(_ROWS, (PROJECT_ID,)).fetchall())
             others = connection.execute(_COUNT_OTHERS, (PROJECT_ID,)).fetchone()
+            connection.execute("TRUNCATE http_request_rows")
         return rows, others[0] if others else 0
 
 

@@ -16,9 +16,9 @@ from tests.process.polling import wait_until
 from tests.running_server import STOP_TIMEOUT_S, RunningServer, start_server
 
 LARGE_PAGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
-LOCK = "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"
+LOCK = "LOCK TABLE http_request_rows IN ACCESS EXCLUSIVE MODE"
 # A batch that waits for the lock.
-WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'http_requests'::regclass"
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'http_request_rows'::regclass"
 
 
 def connected(server: RunningServer, stack: ExitStack, data: bytes, answers: int = 0) -> RawClient:

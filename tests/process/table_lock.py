@@ -7,8 +7,8 @@ import psycopg
 
 from tests.process.polling import wait_until
 
-_LOCK = "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE"
-_WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'http_requests'::regclass AND NOT granted"
+_LOCK = "LOCK TABLE http_request_rows IN ACCESS EXCLUSIVE MODE"
+_WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'http_request_rows'::regclass AND NOT granted"
 
 
 class TableLock:

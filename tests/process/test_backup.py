@@ -69,6 +69,6 @@ def test_commands_lock_no_table_that_is_written_to(database_url: str) -> None:
     make_due(database_url)
     with psycopg.connect(database_url) as connection:
         # Whoever would change the schema or make a partition waits for this one.
-        connection.execute("LOCK TABLE http_requests, schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE http_request_rows, schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")
         assert run_command("projects", "create", "shop", database_url=database_url).stdout
         assert run_command("keys", "create", "--project", "shop", database_url=database_url).stdout

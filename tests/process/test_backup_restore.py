@@ -24,13 +24,13 @@ OTHER_DAY = "2026-03-31T12:00:00.000Z"
 IDEMPOTENCY_KEY = "a-key-of-the-client"
 
 _CONTENT = {
-    "rows by partition": "SELECT tableoid::regclass::text, h.* FROM http_requests h ORDER BY id",
+    "rows by partition": "SELECT tableoid::regclass::text, h.* FROM http_request_rows h ORDER BY id",
     "projects": "SELECT * FROM projects ORDER BY id",
     "keys": "SELECT * FROM api_keys ORDER BY id",
     "claims": "SELECT * FROM idempotency_keys ORDER BY 1, 2",
     "identity": "SELECT * FROM database_identity",
     "schema": "SELECT * FROM schema_migrations ORDER BY version",
-    "tables": "SELECT relid::regclass::text FROM pg_partition_tree('http_requests') ORDER BY 1",
+    "tables": "SELECT relid::regclass::text FROM pg_partition_tree('http_request_rows') ORDER BY 1",
     "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
     "constraints": "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1, 2",
 }

@@ -27,7 +27,7 @@ CREATE TABLE noted (synchronous_commit text, lock_timeout text);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO noted VALUES (current_setting('synchronous_commit'), current_setting('lock_timeout')); RETURN NULL;
 END $$;
-CREATE TRIGGER note AFTER INSERT ON http_requests EXECUTE FUNCTION note();
+CREATE TRIGGER note AFTER INSERT ON http_request_rows EXECUTE FUNCTION note();
 """
 
 

@@ -85,11 +85,11 @@ def test_without_partitions_rows_are_stored_in_the_default_one(database_url: str
         batch = make_batch(server.project_id, traceId="due", timestamp=of_that_day)
         assert server.post(batch).status == 202
     with connect(database_url) as connection:
-        (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_requests").fetchone() or ("",)
-    assert table == "http_requests_ahead"
+        (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_request_rows").fetchone() or ("",)
+    assert table == "http_request_rows_ahead"
     subprocess.run([COMMAND, "migrate", "--database-url", database_url], check=True, timeout=60, capture_output=True)
     with connect(database_url) as connection:
-        (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_requests").fetchone() or ("",)
+        (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_request_rows").fetchone() or ("",)
     assert table == due
 
 
@@ -97,14 +97,14 @@ def test_a_missing_grant_is_named_by_check_and_serve(database_url: str, role: st
     create_key(database_url)
     grant_documented(database_url, role)
     with connect(database_url) as connection:
-        connection.execute(f"REVOKE INSERT ON http_requests FROM {role}".encode())
+        connection.execute(f"REVOKE INSERT ON http_request_rows FROM {role}".encode())
     url = as_role(database_url, role)
     usable, message = check_of(url)
     assert not usable
-    assert "GRANT INSERT ON http_requests" in message
+    assert "GRANT INSERT ON http_request_rows" in message
     failure = fail_command("serve", *FREE_PORTS, database_url=url)
     assert failure.exit_code == 1
-    assert "GRANT INSERT ON http_requests" in failure.line
+    assert "GRANT INSERT ON http_request_rows" in failure.line
 
 
 def test_a_role_without_the_right_to_create_tables(database_url: str, role: str) -> None:

@@ -20,7 +20,7 @@ CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER waiting AFTER INSERT ON http_requests EXECUTE FUNCTION wait();
+CREATE TRIGGER waiting AFTER INSERT ON http_request_rows EXECUTE FUNCTION wait();
 """
 _LOCK = "SELECT pg_advisory_lock(1)"
 _UNLOCK = "SELECT pg_advisory_unlock(1)"

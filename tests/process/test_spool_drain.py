@@ -36,7 +36,7 @@ def test_a_drain_whose_file_fails_says_so_and_goes_on_when_it_is_repaired(
                 replace(tmp_path, b"no database" * 1_000)
                 wait_until(lambda: drain.failures[DrainFailure.SPOOL] >= 2, "it fails")
                 assert "the spool cannot be drained" in caplog.text
-                connection.execute("TRUNCATE http_requests")
+                connection.execute("TRUNCATE http_request_rows")
                 replace(tmp_path, whole)
                 wait_until(lambda: count_rows(connection) == 2, "it drains again")
                 wait_until(lambda: "is being drained again" in caplog.text, "it says so")
@@ -77,11 +77,11 @@ def test_a_drain_counts_how_often_the_database_fails(database_url: str, tmp_path
         with closing(Spool(tmp_path, max_bytes=2**30)) as spool:
             assert spool.adopt(read_identity(connection), location_of(database_url))
             spool.append([encoded(2)])
-        connection.execute("ALTER TABLE http_requests RENAME TO hidden")
+        connection.execute("ALTER TABLE http_request_rows RENAME TO hidden")
         drain = SpoolDrain(Settings(database_url=SecretStr(database_url), data_dir=tmp_path))
         try:
             wait_until(lambda: drain.failures[DrainFailure.DATABASE] >= 2, "it fails")
-            connection.execute("ALTER TABLE hidden RENAME TO http_requests")
+            connection.execute("ALTER TABLE hidden RENAME TO http_request_rows")
             wait_until(lambda: count_rows(connection) == 2, "it drains")
         finally:
             drain.stop()

@@ -10,7 +10,7 @@ import psycopg
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.writing.http_requests import HTTP_REQUESTS
-from tests.storage.rows import make_columns
+from tests.storage.rows import PROJECT_NUMBER, REFUSED_TEXT, make_columns
 from tests.storage.submitting import Writer
 
 SENDERS = 16
@@ -55,15 +55,16 @@ class Load:
         while not self._stopped.is_set():
             count += 1
             trace, path = uuid4().hex, PATHS[(number + count) % len(PATHS)]
-            direction = "inbound" if (number + count) % REFUSED_OF else "sideways"
-            batch = HTTP_REQUESTS.encode(uuid4(), make_columns(ROWS, trace_id=trace, path=path, direction=direction))
+            is_refused = (number + count) % REFUSED_OF == 0
+            method = REFUSED_TEXT if is_refused else "GET"
+            batch = HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(ROWS, trace_id=trace, path=path, method=method))
             try:
                 assert await self._writer.events.submit(batch).stored() == ROWS
             except StorageUnavailableError:
                 self.unavailable.add(trace)
             except BatchRefusedError:
                 self.refused.add(trace)
-                assert direction == "sideways"
+                assert is_refused
             else:
                 self.acknowledged.add(trace)
-                assert direction == "inbound"
+                assert not is_refused

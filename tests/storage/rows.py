@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 
+REFUSED_TEXT = "\0"  # Postgres holds no NUL characters
+PROJECT_NUMBER = 1  # of no project, where nobody asks for it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,13 +43,13 @@ def make_columns(count: int = 1, **changes: Any) -> dict[str, list[Any]]:
 
 
 def encoded(count: int = 1, **changes: Any) -> EncodedBatch:
-    """Return what `make_columns` gives, encoded for a project of its own."""
-    return HTTP_REQUESTS.encode(uuid4(), make_columns(count, **changes))
+    """Return what `make_columns` gives, encoded for a project."""
+    return HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(count, **changes))
 
 
 def refused_batch() -> EncodedBatch:
     """Return a batch that Postgres refuses."""
-    return encoded(direction="sideways")
+    return encoded(path=REFUSED_TEXT)
 
 
 def rows_by_id(connection: psycopg.Connection) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ def count_rows(connection: psycopg.Connection) -> int:
 
 def rows_by_transaction(connection: psycopg.Connection, condition: str = "true") -> list[int]:
     """Return how many rows each transaction stored of those that meet a condition."""
-    query = f"SELECT count(*) FROM http_requests WHERE {condition} GROUP BY xmin::text"
+    query = f"SELECT count(*) FROM http_request_rows WHERE {condition} GROUP BY xmin::text"
     return [count for (count,) in connection.execute(query.encode()).fetchall()]
 
 
@@ -84,17 +86,19 @@ def insert_row(connection: psycopg.Connection, moment: datetime | str) -> UUID:
     row_id = uuid4()
     connection.execute(
         """
-        INSERT INTO http_requests (id, project_id, "timestamp", received_at, duration_ms, request_size, response_size,
-                                   direction, status_code, method, host, path, trace_id)
-        VALUES (%(id)s, %(id)s, %(moment)s, now(), 1, 2, 3, 'outbound', 204, 'PUT', 'host', '/path', 'trace')
+        INSERT INTO http_request_rows (id, project, "timestamp", duration_ms, request_size, response_size,
+                                       is_inbound, status_code, method, host, path, other_trace)
+        VALUES (%s, %s, %s, 1, 2, 3, false, 204, 'PUT', 'host', '/path', 'trace')
         """,
-        {"id": row_id, "moment": moment},
+        (row_id, PROJECT_NUMBER, moment),
     )
     return row_id
 
 
 def table_of(connection: psycopg.Connection, row_id: UUID) -> str:
     """Return the name of the partition that holds a row."""
-    row = connection.execute("SELECT tableoid::regclass::text FROM http_requests WHERE id = %s", (row_id,)).fetchone()
+    row = connection.execute(
+        "SELECT tableoid::regclass::text FROM http_request_rows WHERE id = %s", (row_id,)
+    ).fetchone()
     assert row is not None
     return str(row[0])

@@ -130,7 +130,7 @@ def test_a_query_that_is_not_answered_is_given_up_in_time(loop: EventLoop, migra
 
 
 def test_a_database_without_the_table_is_not_ready(loop: EventLoop, database_url: str) -> None:
-    with Pool(loop, database_url) as pool, pytest.raises(StorageUnavailableError, match="http_requests"):
+    with Pool(loop, database_url) as pool, pytest.raises(StorageUnavailableError, match="http_request_rows"):
         pool.check_ready()
 
 

@@ -15,7 +15,7 @@ from tests.storage.defaults import set_default
 from tests.storage.waiting import run_at_once
 
 ALL = all_migrations()
-TABLES = {"projects", "api_keys", "http_requests", "http_requests_older", "http_requests_ahead"}
+TABLES = {"projects", "api_keys", "http_request_rows", "http_request_rows_older", "http_request_rows_ahead"}
 
 
 def table_names(connection: psycopg.Connection) -> set[str]:
@@ -39,6 +39,7 @@ def test_a_fresh_database_gets_all_migrations(database_url: str) -> None:
         assert migrate(connection) == all_migrations()
         assert history(connection) == [(item.version, item.name, item.sha256) for item in all_migrations()]
         assert table_names(connection) >= TABLES
+        assert not {name for name in table_names(connection) if name.startswith("http_requests")}
 
 
 def test_a_second_run_does_nothing(database_url: str) -> None:
@@ -79,11 +80,11 @@ def test_a_database_ahead_of_this_version_is_left_alone(migrated_url: str) -> No
 
 def test_a_migration_that_fails_leaves_nothing_behind(database_url: str) -> None:
     with connect(database_url) as connection:
-        connection.execute("CREATE TABLE http_requests_older ()")
+        connection.execute("CREATE TABLE http_request_rows_older ()")
         with pytest.raises(psycopg.errors.DuplicateTable):
             migrate(connection)
-        assert table_names(connection) == {"http_requests_older"}
-        connection.execute("DROP TABLE http_requests_older")
+        assert table_names(connection) == {"http_request_rows_older"}
+        connection.execute("DROP TABLE http_request_rows_older")
         assert migrate(connection) == all_migrations()
 
 
@@ -98,7 +99,7 @@ def test_the_first_day_begins_at_midnight_utc_even_if_the_clocks_changed_this_we
         migrate(connection)
         connection.execute("SET timezone = 'UTC'")
         (bound,) = connection.execute(
-            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'http_requests_ahead'"
+            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'http_request_rows_older'"
         ).fetchone() or ("",)
     assert " 00:00:00+00" in bound
 

@@ -21,7 +21,7 @@ GATE = 42
 _ADD_GATE = f"""
 CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END';
-CREATE TRIGGER gate BEFORE DELETE ON http_requests_ahead EXECUTE FUNCTION pass_gate();
+CREATE TRIGGER gate BEFORE DELETE ON http_request_rows_ahead EXECUTE FUNCTION pass_gate();
 """
 
 
@@ -44,7 +44,7 @@ def ensure_tomorrows(url: str) -> list[str]:
 def lock_ahead(url: str) -> None:
     """Wait for the default partition as `VACUUM FULL` does: with all others behind."""
     with psycopg.connect(url, options="-c lock_timeout=60s") as connection:
-        connection.execute("LOCK TABLE http_requests_ahead IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE http_request_rows_ahead IN ACCESS EXCLUSIVE MODE")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def gate(
 def test_a_long_transaction_on_the_default_partition_is_not_waited_for(
     connection: psycopg.Connection, migrated_url: str
 ) -> None:
-    with transaction_holding(migrated_url, "LOCK TABLE http_requests_ahead IN ROW EXCLUSIVE MODE"):
+    with transaction_holding(migrated_url, "LOCK TABLE http_request_rows_ahead IN ROW EXCLUSIVE MODE"):
         with pytest.raises(psycopg.errors.LockNotAvailable):
             ensure_tomorrows(migrated_url)
         assert connection.execute("SELECT to_regclass(%s)", (partition_name(NEW_DAY),)).fetchone() == (None,)

@@ -35,7 +35,7 @@ _GATE = 42
 _ADD_GATE = f"""
 CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_advisory_xact_lock_shared({_GATE}); RETURN NEW; END';
-CREATE TRIGGER gate {{moment}} INSERT ON http_requests FOR EACH {{unit}} EXECUTE FUNCTION pass_gate();
+CREATE TRIGGER gate {{moment}} INSERT ON http_request_rows FOR EACH {{unit}} EXECUTE FUNCTION pass_gate();
 """
 
 
@@ -87,7 +87,7 @@ def busy_writer(
 
     Yields the future of that batch, and a function that lets the writer go on. At the end the batch is settled.
     """
-    with transaction_holding(url, "LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE") as release:
+    with transaction_holding(url, "LOCK TABLE http_request_rows IN ACCESS EXCLUSIVE MODE") as release:
         busy = submit(writer, batch or encoded())
         wait_until(lambda: count_waiting(connection) == 1)
         yield busy, release

@@ -46,7 +46,7 @@ def ask(loop: EventLoop, migrated_url: str) -> Iterator[Ask]:
 
 
 def key_with(expires_at: datetime | None = None, revoked_at: datetime | None = None) -> ApiKey:
-    return ApiKey(uuid4(), uuid4(), "default", "seestack_live_abcdef", MOMENT, expires_at, revoked_at, *(None,) * 5)
+    return ApiKey(uuid4(), uuid4(), 1, "default", "seestack_live_abcdef", MOMENT, expires_at, revoked_at, *(None,) * 5)
 
 
 def seconds_from_now(moment: datetime | None) -> float:

@@ -15,7 +15,7 @@ from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
-from tests.storage.rows import count_rows, encoded, make_columns, refused_batch, rows_by_id
+from tests.storage.rows import PROJECT_NUMBER, count_rows, encoded, make_columns, refused_batch, rows_by_id
 from tests.storage.submitting import open_writer, submit
 from tests.storage.waiting import closed_gate, count_waiting, terminate_backends, wait_until
 
@@ -44,7 +44,7 @@ def drain(loop: EventLoop, spool: Spool, migrated_url: str) -> Iterator[Drain]:
 
 
 def keyed(key: str, body: bytes = b"body") -> EncodedBatch:
-    return HTTP_REQUESTS.encode(PROJECT, make_columns(), make_claim(PROJECT, key, body))
+    return HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(), make_claim(PROJECT, key, body))
 
 
 def test_what_is_spooled_is_stored_and_forgotten(connection: psycopg.Connection, spool: Spool, drain: Drain) -> None:

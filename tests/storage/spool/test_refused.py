@@ -7,7 +7,7 @@ from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
-from tests.storage.rows import encoded, make_columns
+from tests.storage.rows import PROJECT_NUMBER, encoded, make_columns
 
 PROJECT = uuid4()
 SPACIOUS = 2**30
@@ -22,7 +22,7 @@ def refuse(spool: Spool, batch: EncodedBatch) -> int:
 
 
 def keyed(body: bytes) -> EncodedBatch:
-    return HTTP_REQUESTS.encode(PROJECT, make_columns(), make_claim(PROJECT, "key", body))
+    return HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(), make_claim(PROJECT, "key", body))
 
 
 def test_a_refused_batch_is_listed_whole(spool: Spool) -> None:

@@ -19,7 +19,7 @@ from storage.spool.file import FILE
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
 from storage.writing.http_requests import HTTP_REQUESTS
-from tests.storage.rows import encoded, make_columns
+from tests.storage.rows import PROJECT_NUMBER, encoded, make_columns
 
 PROJECT = uuid4()
 SPACIOUS = 2**30
@@ -186,7 +186,8 @@ def test_several_processes_add_to_it(tmp_path: Path) -> None:
 
 def test_a_batch_with_a_key_is_kept_once(spool: Spool) -> None:
     batch, again, other = (
-        HTTP_REQUESTS.encode(PROJECT, make_columns(), make_claim(PROJECT, "key", body)) for body in (b"1", b"1", b"2")
+        HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(), make_claim(PROJECT, "key", body))
+        for body in (b"1", b"1", b"2")
     )
     assert spool.append([batch, encoded(), again, other]) == [3]
     assert spool.append([again]) == []

@@ -18,9 +18,14 @@ from storage.writing.row_form import RowForm
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import encoded, rows_by_id, stored_traces
 from tests.storage.spool.test_drain import Drain
-from tests.storage.spool.version_1 import BACKEND_PID, ROWS, lay_down
+from tests.storage.spool.version_1 import BACKEND_PID, ROWS, create_its_project, lay_down
 
 FORM = HTTP_REQUESTS.form
+OF_VERSION_1 = RowForm.parse(
+    "http_requests (received_at timestamptz, project_id uuid, id uuid, timestamp timestamptz, duration_ms bigint, "
+    "request_size bigint, response_size bigint, status_code smallint, direction request_direction, method text, "
+    "host text, path text, trace_id text, user_id text, error_fingerprint text)"
+)
 SPACIOUS = 2**30
 # As servers of version 1 add and mark batches, whose file is open while a newer server brings it up to date.
 OLD_APPEND = "INSERT INTO batches (spooled_at, row_count, data, claim, claim_body) VALUES (?, ?, ?, ?, ?)"
@@ -36,6 +41,7 @@ def old_spool(tmp_path: Path) -> Spool:
 def test_what_version_1_acknowledged_is_stored_once(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str, old_spool: Spool
 ) -> None:
+    create_its_project(connection, old_spool.folder)
     lot = old_spool.oldest(SPACIOUS)
     (stored,) = (spooled.batch for spooled in lot if b"doubt-stored" in spooled.batch.data)
     with connection.cursor() as cursor, cursor.copy(stored.form.copy_statement.encode()) as copy:
@@ -54,8 +60,8 @@ def test_a_file_of_version_1_keeps_everything(old_spool: Spool) -> None:
     lot = old_spool.oldest(SPACIOUS)
     assert [spooled.batch.rows for spooled in lot] == list(ROWS.values())
     assert [spooled.backend_pid for spooled in lot] == [0, 0, BACKEND_PID, BACKEND_PID, 0]
-    assert {spooled.batch.form for spooled in lot} == {FORM}
-    assert [row["trace_id"] for spooled in lot for row in FORM.decode(spooled.batch.data)] == [
+    assert {spooled.batch.form for spooled in lot} == {OF_VERSION_1}
+    assert [row["trace_id"] for spooled in lot for row in OF_VERSION_1.decode(spooled.batch.data)] == [
         trace for trace, rows in ROWS.items() for _ in range(rows)
     ]
 
@@ -75,11 +81,11 @@ def test_a_running_server_of_version_1_goes_on_adding_but_drains_no_more(tmp_pat
         position = old.execute(OLD_APPEND, (0.0, batch.rows, batch.data, None, None)).lastrowid
         with pytest.raises(sqlite3.IntegrityError, match="stop the older one"):
             old.execute(OLD_MARK, (position, 4711))
-    assert spool.oldest(SPACIOUS)[-1].batch == batch
+    assert spool.oldest(SPACIOUS)[-1].batch == batch._replace(form=OF_VERSION_1)
 
 
 def test_each_lot_is_of_one_form(spool: Spool) -> None:
-    other = RowForm("http_requests", (*FORM.columns, ("protocol_version", "text")))
+    other = RowForm("http_request_rows", (*FORM.columns, ("protocol_version", "text")))
     batches = [encoded(1), encoded(2), encoded(3)._replace(form=other), encoded(4)]
     spool.append(batches)
     seen = []
@@ -93,19 +99,20 @@ def test_batches_of_several_forms_are_drained(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str, spool: Spool
 ) -> None:
     """A later version has one column more; what it and this one spooled is stored by either."""
-    connection.execute("ALTER TABLE http_requests ADD COLUMN protocol_version text")
+    connection.execute("ALTER TABLE http_request_rows ADD COLUMN protocol_version text")
     later = encoded(2)
     with_version = b"".join(
         (len(FORM.columns) + 1).to_bytes(2, "big") + line + (3).to_bytes(4, "big") + b"1.1"
         for line in split_rows(later.data)
     )
-    form = RowForm("http_requests", (*FORM.columns, ("protocol_version", "text")))
+    form = RowForm("http_request_rows", (*FORM.columns, ("protocol_version", "text")))
     spool.append([encoded(1), later._replace(data=with_version, form=form), encoded(3)])
     drain = Drain(loop, spool, migrated_url)
     while drain.drain():
         continue
     drain.close()
-    assert [row["protocol_version"] for row in rows_by_id(connection)].count("1.1") == 2
+    versions = connection.execute("SELECT protocol_version FROM http_request_rows").fetchall()
+    assert versions.count(("1.1",)) == 2
     assert len(rows_by_id(connection)) == 6
 
 

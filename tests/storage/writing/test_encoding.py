@@ -4,14 +4,15 @@ import struct
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import RFC_4122, UUID, uuid4
+from uuid import RFC_4122, UUID
 
 import psycopg
 import pytest
 
+from storage.keys.projects import create_project
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import Values
-from tests.storage.rows import encoded, make_columns, microseconds, rows_by_id
+from tests.storage.rows import PROJECT_NUMBER, encoded, make_columns, microseconds, rows_by_id
 from tests.storage.submitting import Writer, submit
 
 MAX_INT64 = 2**63 - 1
@@ -45,14 +46,14 @@ MOMENTS = [
 
 
 def store(connection: psycopg.Connection, writer: Writer, columns: Values) -> list[dict[str, Any]]:
-    batch = HTTP_REQUESTS.encode(uuid4(), columns)
+    batch = HTTP_REQUESTS.encode(PROJECT_NUMBER, columns)
     assert batch.rows == len(columns["trace_id"])
     assert submit(writer, batch).result(20) == batch.rows
     return rows_by_id(connection)
 
 
 def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, writer: Writer) -> None:
-    project_id = uuid4()
+    project = create_project(connection, "shop")
     columns: dict[str, list[Any]] = {
         "trace_id": ["trace-1", "trace-2"],
         "direction": ["outbound", "inbound"],
@@ -67,14 +68,14 @@ def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, wr
         "error_fingerprint": [None, "fingerprint"],
         "timestamp": [microseconds(MOMENTS[-2]), microseconds(MOMENTS[-3])],
     }
-    assert submit(writer, HTTP_REQUESTS.encode(project_id, columns)).result(20) == 2
+    assert submit(writer, HTTP_REQUESTS.encode(project.number, columns)).result(20) == 2
     rows = rows_by_id(connection)
     for row in rows:
         assert isinstance(row.pop("id"), UUID)
         assert isinstance(row.pop("received_at"), datetime)
     assert rows == [
         {
-            "project_id": project_id,
+            "project_id": project.id,
             "timestamp": MOMENTS[-2],
             "duration_ms": 320,
             "request_size": 256,
@@ -89,7 +90,7 @@ def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, wr
             "error_fingerprint": None,
         },
         {
-            "project_id": project_id,
+            "project_id": project.id,
             "timestamp": MOMENTS[-3],
             "duration_ms": 8,
             "request_size": 1,
@@ -172,11 +173,11 @@ def test_ids_are_unique_ascending_uuids_of_version_7(connection: psycopg.Connect
 
 def test_ids_of_many_batches_of_the_longest_are_unique_and_in_order() -> None:
     seen: set[bytes] = set()
-    columns = make_columns(2_048, path="", host="", method="", direction="", trace_id="")
+    columns = make_columns(2_048, path="", host="", method="", trace_id="")
     for _ in range(50):
-        data = HTTP_REQUESTS.encode(uuid4(), columns).data
+        data = HTTP_REQUESTS.encode(PROJECT_NUMBER, columns).data
         row_length = len(data) // 2_048
-        ids = [data[start : start + 16] for start in range(38, len(data), row_length)]
+        ids = [data[start : start + 16] for start in range(6, len(data), row_length)]
         assert ids == sorted(ids)
         assert {UUID(bytes=row_id).version for row_id in ids} == {7}
         seen.update(ids)

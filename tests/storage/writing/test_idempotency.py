@@ -14,7 +14,7 @@ from storage.writing.row_encoding import EncodedBatch
 from storage.writing.slow_path import SlowPath
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
-from tests.storage.rows import count_rows, make_columns
+from tests.storage.rows import PROJECT_NUMBER, REFUSED_TEXT, count_rows, make_columns
 from tests.storage.submitting import Stored, Writer, open_writer, submit, submit_together
 from tests.storage.waiting import busy_writer, count_waiting, terminate_backends, transaction_holding, wait_until
 
@@ -29,7 +29,7 @@ def far_writer(loop: EventLoop, door: DatabaseDoor, spool: Spool) -> Iterator[Wr
 
 def keyed(key: str, count: int = 1, *, body: bytes = b"body", project: UUID = PROJECT) -> EncodedBatch:
     """Return a batch with an idempotency key; `body` stands for what was received."""
-    return HTTP_REQUESTS.encode(project, make_columns(count), make_claim(project, key, body))
+    return HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(count), make_claim(project, key, body))
 
 
 def is_reused(stored: Stored) -> bool:
@@ -83,7 +83,7 @@ def test_a_batch_that_is_sent_to_two_writers_at_once_is_stored_once(
 
 
 def test_a_refused_batch_leaves_its_key_free(connection: psycopg.Connection, writer: Writer) -> None:
-    refused = HTTP_REQUESTS.encode(PROJECT, make_columns(direction="sideways"), make_claim(PROJECT, "a", b"body"))
+    refused = HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(path=REFUSED_TEXT), make_claim(PROJECT, "a", b"body"))
     assert submit(writer, refused).exception(20) is not None
     assert submit(writer, keyed("a", body=b"other")).result(20) == 1
     assert count_rows(connection) == 1

@@ -17,7 +17,7 @@ from storage.writing.row_encoding import EncodedBatch
 from storage.writing.slow_path import SlowPath
 from tests.storage.cutting_proxy import cutting_proxy
 from tests.storage.event_loop import EventLoop
-from tests.storage.rows import count_rows, encoded, make_columns
+from tests.storage.rows import PROJECT_NUMBER, count_rows, encoded, make_columns
 from tests.storage.spool.test_drain import Drain
 from tests.storage.submitting import open_writer, submit
 from tests.storage.waiting import backends, closed_gate, count_waiting, terminate_backends, wait_until
@@ -30,7 +30,7 @@ _WAITS_FOR_STANDBY = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '
 
 
 def keyed() -> EncodedBatch:
-    return HTTP_REQUESTS.encode(uuid4(), make_columns(2), make_claim(uuid4(), "key", b"body"))
+    return HTTP_REQUESTS.encode(PROJECT_NUMBER, make_columns(2), make_claim(uuid4(), "key", b"body"))
 
 
 @pytest.fixture(params=[lambda: encoded(2), keyed], ids=["without key", "with key"])

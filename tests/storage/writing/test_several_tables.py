@@ -14,7 +14,7 @@ from tests.storage.submitting import Writer, submit, submit_together
 
 _NOTES = RowFormat("notes", (Column("timestamp", "timestamptz"), Column("note", "text")))
 _CREATE = """
-CREATE TABLE notes (received_at timestamptz, project_id uuid, id uuid, "timestamp" timestamptz, note text)
+CREATE TABLE notes (id uuid, project integer, "timestamp" timestamptz, note text)
 """
 
 
@@ -24,9 +24,8 @@ def notes(connection: psycopg.Connection) -> None:
 
 
 def encoded_note(*, with_key: bool = False) -> EncodedBatch:
-    project_id = uuid4()
-    claim = make_claim(project_id, "a key", b"a body") if with_key else None
-    return _NOTES.encode(project_id, {"timestamp": [0], "note": ["a note"]}, claim)
+    claim = make_claim(uuid4(), "a key", b"a body") if with_key else None
+    return _NOTES.encode(1, {"timestamp": [0], "note": ["a note"]}, claim)
 
 
 def count_notes(connection: psycopg.Connection) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from itertools import count
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,6 +13,8 @@ from storage.writing.writer import EventWriter
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import (
+    PROJECT_NUMBER,
+    REFUSED_TEXT,
     count_rows,
     count_transactions,
     encoded,
@@ -38,13 +39,13 @@ _NOTE_SETTING = """
 CREATE TABLE noted (setting text);
 CREATE FUNCTION note_setting() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO noted VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END';
-CREATE TRIGGER note AFTER INSERT ON http_requests EXECUTE FUNCTION note_setting();
+CREATE TRIGGER note AFTER INSERT ON http_request_rows EXECUTE FUNCTION note_setting();
 """
 
 
 def test_a_batch_is_stored_when_its_submitter_is_told(connection: psycopg.Connection, writer: Writer) -> None:
     columns = make_columns(3)
-    assert submit(writer, HTTP_REQUESTS.encode(uuid4(), columns)).result(20) == 3
+    assert submit(writer, HTTP_REQUESTS.encode(PROJECT_NUMBER, columns)).result(20) == 3
     assert stored_traces(connection) == sorted(columns["trace_id"])
 
 
@@ -67,8 +68,8 @@ def test_many_threads_at_once_get_exactly_what_they_are_told_stored(
         submitted: list[tuple[list[str], Stored]] = []
         for _ in range(60):
             is_refused = chooser.random() < 0.02
-            columns = make_columns(chooser.randint(1, 20), direction="sideways" if is_refused else "inbound")
-            submitted.append((list(columns["trace_id"]), submit(writer, HTTP_REQUESTS.encode(uuid4(), columns))))
+            columns = make_columns(chooser.randint(1, 20), method=REFUSED_TEXT if is_refused else "GET")
+            submitted.append((list(columns["trace_id"]), submit(writer, HTTP_REQUESTS.encode(PROJECT_NUMBER, columns))))
         acknowledged: list[str] = []
         for traces, stored in submitted:
             try:
@@ -223,7 +224,7 @@ def test_the_room_of_a_full_writer_comes_back(
     connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
     half = "x" * (EventWriter.MAX_PENDING_BYTES // 2)
-    batch, refused = encoded(path=half), encoded(path=half, direction="sideways")
+    batch, refused = encoded(path=half), encoded(path=half, method=REFUSED_TEXT)
     for _ in range(3):
         with busy_writer(writer, connection, migrated_url) as (_, release):
             kept = submit(writer, batch)

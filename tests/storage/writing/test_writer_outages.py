@@ -33,7 +33,7 @@ LONG_S = 3_600.0
 
 _ADD_SLOWNESS = """
 CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
-CREATE TRIGGER slowness AFTER INSERT ON http_requests EXECUTE FUNCTION be_slow();
+CREATE TRIGGER slowness AFTER INSERT ON http_request_rows EXECUTE FUNCTION be_slow();
 """
 
 
@@ -244,7 +244,7 @@ def test_a_commit_that_is_not_answered_in_time_is_not_stored_twice(
     connection.execute(_ADD_SLOWNESS)
     slow = submit(writer, encoded())
     wait_until(lambda: is_down(writer))
-    connection.execute("DROP TRIGGER slowness ON http_requests")
+    connection.execute("DROP TRIGGER slowness ON http_request_rows")
     assert (slow.result(20), submit(writer, encoded(2)).result(20)) == (1, 2)
     assert count_rows(connection) == 3
 

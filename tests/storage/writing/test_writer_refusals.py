@@ -12,7 +12,7 @@ from storage.writing.slow_path import SlowPath
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
-from tests.storage.rows import count_rows, encoded, refused_batch
+from tests.storage.rows import REFUSED_TEXT, count_rows, encoded, refused_batch
 from tests.storage.submitting import Stored, Writer, open_writer, submit, submit_together, withdraw
 from tests.storage.waiting import (
     backends,
@@ -33,13 +33,12 @@ LARGE = "x" * 100_000
     [
         refused_batch(),
         encoded(path="a\0b"),
-        encoded(direction=""),
-        encoded(50, path=LARGE, direction="sideways"),
-        EncodedBatch(1, b"\0\x0f garbage", None, HTTP_REQUESTS.form),
+        encoded(50, path=LARGE, method=REFUSED_TEXT),
+        EncodedBatch(1, b"\0\x12 garbage", None, HTTP_REQUESTS.form),
         EncodedBatch(1, encoded().data[:50], None, HTTP_REQUESTS.form),
         EncodedBatch(2, encoded().data + b"\0\x01\0\0\0\0", None, HTTP_REQUESTS.form),
     ],
-    ids=["direction", "nul", "empty direction", "large", "garbage", "cut off", "second row broken"],
+    ids=["nul", "another nul", "large", "garbage", "cut off", "second row broken"],
 )
 def test_a_refused_batch_fails_alone(
     connection: psycopg.Connection, writer: Writer, migrated_url: str, refused: EncodedBatch
@@ -95,7 +94,7 @@ def test_a_refusal_that_comes_while_more_rows_could_be_added_is_noticed(
     """The server says no as soon as it reads the row, and nothing more at the end of the COPY."""
     with committing_writer(writer, connection, migrated_url) as (committing, release):
         # The second pushes the end of the first out of libpq's buffer.
-        bad, good = submit_together(writer, [encoded(path=LARGE, direction="sideways"), encoded(path=LARGE)])
+        bad, good = submit_together(writer, [encoded(path=LARGE, method=REFUSED_TEXT), encoded(path=LARGE)])
         wait_until(lambda: len(backends(connection, "idle")) == 1)
         release()
         assert is_refused(bad)
@@ -173,11 +172,11 @@ def test_a_table_that_is_missing_fails_batches_until_it_is_there_again(
     connection: psycopg.Connection, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
-    connection.execute("ALTER TABLE http_requests RENAME TO elsewhere")
+    connection.execute("ALTER TABLE http_request_rows RENAME TO elsewhere")
     stored = [submit(writer, encoded()) for _ in range(3)]
     assert all(isinstance(batch.exception(20), StorageError) for batch in stored)
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 3_600.0)
-    connection.execute("ALTER TABLE elsewhere RENAME TO http_requests")
+    connection.execute("ALTER TABLE elsewhere RENAME TO http_request_rows")
     assert submit(writer, encoded()).result(20) == 1
     assert count_rows(connection) == 1
 
