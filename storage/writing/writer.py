@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 class _Flush:
     """A COPY and the batches in it, which are of one form."""
 
-    def __init__(self, copier: Copier, form: RowForm) -> None:
+    def __init__(self, copier: Copier, form: RowForm, max_age_s: float) -> None:
         self.copier = copier
         self.form = form
         self.submissions: list[Submission] = []
@@ -42,6 +42,7 @@ class _Flush:
         self.timed_ages_s: set[float] = set()  # at which it is looked at again
 
         self.least_age_s = 0.0
+        self.max_age_s = max_age_s  # at which it is not filled further
 
     @property
     def age_s(self) -> float:
@@ -64,6 +65,7 @@ class EventWriter:
     MAX_CONNECTIONS = CONNECTIONS + 1  # one more for the slow path
     MAX_FLUSH_BYTES = 4 * 2**20
     MAX_FLUSH_AGE_S = 0.005  # after which a COPY is not filled further, however many batches are coming in
+    RETURN_S = 0.001  # but clients that were just answered are given so long to send again
     # A COPY waits no longer for the commit before it: that one may wait for a transaction that needs this one's locks.
     MAX_WAIT_S = 0.05
     MAX_PENDING_BYTES = 32 * 2**20  # of batches that are taken and not settled
@@ -174,7 +176,7 @@ class EventWriter:
         if copier is None:
             return None
         form = self._queue[0].batch.form
-        flush = self._filling = _Flush(copier, form)
+        flush = self._filling = _Flush(copier, form, self.MAX_FLUSH_AGE_S)
         copier.begin(form.copy_statement, partial(self._on_ready, flush), partial(self._on_end, flush))
         return flush
 
@@ -207,13 +209,13 @@ class EventWriter:
         if self._committing and age_s < self.MAX_WAIT_S:
             self._check_at(flush, self.MAX_WAIT_S)
             return
-        if flush.size_bytes < self.MAX_FLUSH_BYTES and age_s < self.MAX_FLUSH_AGE_S:
+        if flush.size_bytes < self.MAX_FLUSH_BYTES and age_s < flush.max_age_s:
             if len(flush.submissions) > flush.seen:
                 flush.seen = len(flush.submissions)
                 self._check_soon(flush)
                 return
             if len(flush.submissions) < self._expected:
-                self._check_at(flush, self.MAX_FLUSH_AGE_S)
+                self._check_at(flush, flush.max_age_s)
                 return
         self._filling = None
         self._committing.add(flush)
@@ -236,6 +238,7 @@ class EventWriter:
         # Clients that were answered now may send again at once; with a lone client there is nothing to wait for.
         self._expected = len(flush.submissions) + (len(following.submissions) if following else 0)
         if following is not None:
+            following.max_age_s = max(following.max_age_s, following.age_s + self.RETURN_S)
             self._check_soon(following)
 
     def _settle(self, submission: Submission, error: StorageError | None) -> None:
