@@ -8,7 +8,7 @@ With the COPY, in the same message, its transaction's id is asked for: the answe
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from functools import partial
+from functools import lru_cache, partial
 
 import psycopg
 from psycopg.errors import error_from_result
@@ -60,7 +60,7 @@ class Copier:
         """`name` shows in the database's list of connections."""
         self._url = url
         self._name = name
-        self._statement = b""
+        self._message = b""
         self._loop = asyncio.get_running_loop()
         self._state = _State.IDLE
         self._connection: LibpqConnection | None = None
@@ -99,7 +99,7 @@ class Copier:
         """
         assert self.is_idle, "one copy at a time"  # noqa: S101 - the caller of the other one would never be told of its end
         lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
-        self._statement = (_BEFORE_COPY.format(lock_timeout_ms=lock_timeout_ms) + statement).encode()
+        self._message = _message(statement, lock_timeout_ms)
         self._on_ready, self._on_end = on_ready, on_end
         if self.is_connected:
             self._start()
@@ -138,7 +138,7 @@ class Copier:
 
     def poll(self) -> None:
         """Check whether the server has answered. The event loop does so, too, but late when it is busy."""
-        if self._state in _ANSWERED and self._connection is not None:
+        if self._state in _ANSWERED and self._connection is not None and self._connection.has_input():
             self._connection.receive()
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class Copier:
     def _start(self) -> None:
         assert self._connection is not None  # noqa: S101 - called when there is one
         self._state = _State.STARTING
-        self._ask(partial(self._connection.pgconn.send_query, self._statement))
+        self._ask(partial(self._connection.pgconn.send_query, self._message))
 
     def _ask(self, send: Callable[[], None]) -> None:
         assert self._connection is not None  # noqa: S101 - called when there is one
@@ -212,7 +212,10 @@ class Copier:
 
     def _expect_answer(self) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._finish, psycopg.OperationalError(SILENT))
+        self._timer = self._loop.call_later(self.ANSWER_TIMEOUT_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._finish(psycopg.OperationalError(SILENT))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -236,6 +239,11 @@ class Copier:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+@lru_cache(64)
+def _message(statement: str, lock_timeout_ms: int) -> bytes:
+    return (_BEFORE_COPY.format(lock_timeout_ms=lock_timeout_ms) + statement).encode()
 
 
 def _error_of(result: PGresult | None) -> psycopg.Error | None:

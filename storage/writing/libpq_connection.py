@@ -45,6 +45,10 @@ class LibpqConnection:
         except psycopg.OperationalError:
             return  # what the server said before it closed the connection is still to be read
 
+    def has_input(self) -> bool:
+        """Tell whether anything has arrived that was not read."""
+        return self._descriptor >= 0 and bool(self._readable.poll(0))
+
     def receive(self) -> None:
         """Read everything that has arrived: after an error of the connection libuv never calls this again."""
         if self._descriptor < 0:

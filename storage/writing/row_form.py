@@ -48,8 +48,7 @@ class RowForm(NamedTuple):
     @property
     def copy_statement(self) -> str:
         """The statement that takes rows of this form; names are those that `parse` allows."""
-        names = ", ".join(f'"{name}"' for name, _ in self.columns)
-        return f'COPY "{self.table}" ({names}) FROM STDIN (FORMAT BINARY)'
+        return _copy_statement(self)
 
     def decode(self, data: bytes) -> "list[dict[str, Value]]":
         """Return encoded rows as values by column. Raises ValueError when they are not rows of this form."""
@@ -80,6 +79,12 @@ class RowForm(NamedTuple):
                 offset += length
                 row[name] = _READERS.get(type_, bytes.decode)(value)
             yield row
+
+
+@lru_cache(64)
+def _copy_statement(form: RowForm) -> str:
+    names = ", ".join(f'"{name}"' for name, _ in form.columns)
+    return f'COPY "{form.table}" ({names}) FROM STDIN (FORMAT BINARY)'
 
 
 def _read_integer(data: bytes) -> int:
