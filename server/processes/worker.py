@@ -48,8 +48,6 @@ class Worker:
         settings = load_settings()
         configure_logging(settings.log_level)
         _allow_many_connections()
-        # What is imported is never freed, and requests leave no reference cycles: collections find next to nothing.
-        gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         ready_fd, cells_fd, lifeline_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
         metrics = WorkerMetrics(map_cells(cells_fd))
@@ -83,6 +81,8 @@ class Worker:
 
     def report_ready(self) -> None:
         """Tell the supervisor that requests are served from now on."""
+        # What exists now is never freed, and requests leave no reference cycles: collections find next to nothing.
+        gc.freeze()
         with suppress(BrokenPipeError):  # when the supervisor has ended, the lifeline stops this process
             os.write(self.ready_fd, b".")
         os.close(self.ready_fd)
