@@ -142,6 +142,21 @@ def test_batches_that_come_during_a_commit_leave_together_in_the_next(
     assert (count_transactions(connection), count_rows(connection)) == (2, 101)
 
 
+def test_a_client_that_a_commit_answered_is_in_time_for_the_next_one(
+    connection: psycopg.Connection, writer: Writer, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EventWriter, "MAX_FLUSH_AGE_S", 0.0)
+    monkeypatch.setattr(EventWriter, "RETURN_S", 3_600.0)
+    with committing_writer(writer, connection, migrated_url) as (committing, release):
+        following = submit(writer, encoded())
+        wait_until_filling(connection)
+        release()
+        assert committing.result(20) == 1
+        again = submit(writer, encoded())
+        assert (following.result(20), again.result(20)) == (1, 1)
+    assert (count_transactions(connection), count_rows(connection)) == (2, 3)
+
+
 def test_what_is_too_much_for_one_flush_is_split(
     connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
