@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from storage.brin_ranges import leave_last_range_open
 from storage.database import durable_transaction
 from storage.migrations import ADVISORY_LOCK
 
@@ -85,4 +86,5 @@ def _make_partition(connection: psycopg.Connection, day: date) -> bool:
         connection.execute(_LOCK_DEFAULT)
         connection.execute(sql.SQL(_MOVE).format(**bounds))
         connection.execute(sql.SQL(_ATTACH).format(**bounds))
+        leave_last_range_open(connection, name)
     return True
