@@ -1,5 +1,6 @@
 """How many connections to Postgres a server opens at most."""
 
+from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
 from server.service import IngestService
 from server.settings import Settings
@@ -9,4 +10,5 @@ from storage.spool.drain import Drainer
 def connections_needed(settings: Settings) -> int:
     """Return the most connections of a server with these settings: those of its workers and of the main process."""
     workers = settings.http_workers + settings.grpc_workers
-    return workers * IngestService.CONNECTIONS + Maintenance.CONNECTIONS + Drainer.CONNECTIONS
+    main_process = Maintenance.CONNECTIONS + LaterWork.CONNECTIONS + Drainer.CONNECTIONS
+    return workers * IngestService.CONNECTIONS + main_process

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from server.compiled.encoder import is_chosen
 from server.database.first_key import ensure_first_keys
+from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.setup import open_database, require_grants
@@ -61,12 +62,14 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         key_snapshot = KeySnapshot(spool_folder) if spool_folder is not None else None
         maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
+        later_work = LaterWork(database_url)
+        stack.callback(later_work.stop)
         drain = SpoolDrain(effective)
         stack.callback(drain.stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
-        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions, drain).stop)
+        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions, later_work, drain).stop)
         supervisor.start(signals.stop)
         if not signals.stop.is_set():
             _logger.info("serving", extra=_addresses(effective))

@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from server.compiled.encoder import is_chosen
+from server.database.later_work import LaterWork
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.spool_drain import SpoolDrain
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
@@ -40,10 +41,11 @@ class MetricsPage:
         settings: Settings,
         supervisor: Supervisor,
         partitions: PartitionUpkeep,
+        later_work: LaterWork,
         drain: SpoolDrain,
     ) -> None:
         registry = CollectorRegistry()
-        registry.register(_MetricsCollector(settings, supervisor, partitions, drain))
+        registry.register(_MetricsCollector(settings, supervisor, partitions, later_work, drain))
         self._server = _Server(listener, registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -58,11 +60,17 @@ class _MetricsCollector(Collector):
     """Collects all metrics at each scrape."""
 
     def __init__(
-        self, settings: Settings, supervisor: Supervisor, partitions: PartitionUpkeep, drain: SpoolDrain
+        self,
+        settings: Settings,
+        supervisor: Supervisor,
+        partitions: PartitionUpkeep,
+        later_work: LaterWork,
+        drain: SpoolDrain,
     ) -> None:
         self._settings = settings
         self._supervisor = supervisor
         self._partitions = partitions
+        self._later_work = later_work
         self._drain = drain
         self._started_at = time.time()
 
@@ -77,6 +85,9 @@ class _MetricsCollector(Collector):
             yield _metric_of(family, totals)
         yield from self._about_spool()
         yield _gauge("missing_partitions", "Days near today whose partition is not made yet.", self._partitions.missing)
+        yield _gauge(
+            "days_to_close", "Days that are over whose index is not rebuilt yet.", self._later_work.days_to_close
+        )
         restarts = CounterMetricFamily(
             f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
         )
