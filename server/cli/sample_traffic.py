@@ -16,21 +16,25 @@ from google.protobuf.json_format import ParseDict
 
 from seestack.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from server.access.api_key_header import KEY_HEADER
-from server.contract.fields import EXAMPLE
+from server.cli.sample_story import Incident, Row, Service, System, endpoints_of
+from server.contract.fields import FIELDS
 
 TIMEOUT_S = 15.0
 
-_ROUTES = (
-    ("outbound", "POST", "payments.example.com", "/v1/charges"),
-    ("outbound", "GET", "search.example.com", "/v2/products"),
-    ("outbound", "PUT", "storage.example.com", "/buckets/{}/objects"),
-    ("inbound", "GET", "api.example.com", "/api/orders"),
-    ("inbound", "GET", "api.example.com", "/api/orders/{}"),
-    ("inbound", "POST", "api.example.com", "/api/carts/{}/items"),
-    ("inbound", "DELETE", "api.example.com", "/api/sessions/{}"),
+_SYSTEM = System(
+    [
+        Service("shop.example.com", endpoints_of(["orders", "carts", "sessions", "products"])),
+        Service("stock.example.com", endpoints_of(["items", "shelves"])),
+        Service("accounts.example.com", endpoints_of(["users", "addresses", "invoices"])),
+    ],
+    [
+        Service("payments.example.com", endpoints_of(["charges", "refunds"])),
+        Service("search.example.com", endpoints_of(["queries"])),
+        Service("storage.example.com", endpoints_of(["objects", "buckets"])),
+    ],
 )
-_STATUS_CODES = (200, 201, 204, 301, 400, 401, 404, 500, 503, 0)
-_STATUS_WEIGHTS = (70, 8, 5, 2, 4, 3, 4, 2, 1, 1)
+# When things go wrong, as shares of all the rows that are sent.
+_INCIDENTS = ((0.3, 0.45, Incident.BAD_DEPLOY), (0.65, 0.8, Incident.SLOW_DEPENDENCY))
 
 
 class SendError(Exception):
@@ -44,9 +48,12 @@ class Client(Protocol):
         """Send one batch and return the number of rows stored. Raises SendError."""
 
 
-def make_items(count: int, source: random.Random) -> list[dict[str, Any]]:
-    """Return `count` generated items, as in a JSON body, with the present time."""
-    return [_make_item(source) for _ in range(count)]
+def make_items(count: int, source: random.Random, incident: Incident = Incident.NONE) -> list[dict[str, Any]]:
+    """Return `count` generated items, as in a JSON body: traces that end now, the last of them cut off."""
+    rows: list[Row] = []
+    while len(rows) < count:
+        rows += _SYSTEM.make_trace(time.time_ns() // 1000, source, incident)
+    return [_to_item(row) for row in rows[:count]]
 
 
 def to_message(item: dict[str, Any]) -> ingest_pb2.HttpRequest:
@@ -123,26 +130,16 @@ def send_at_rate(
     sent = 0
     while sent < rows:
         time.sleep(max(0.0, started + sent / rows_per_second - time.monotonic()))
-        items = make_items(min(batch_size, rows - sent), source)
+        items = make_items(min(batch_size, rows - sent), source, _incident_at(sent / rows))
         yield client.send(project_id, items)
         sent += len(items)
 
 
-def _make_item(source: random.Random) -> dict[str, Any]:
-    direction, method, host, path = source.choice(_ROUTES)
-    status_code = source.choices(_STATUS_CODES, _STATUS_WEIGHTS)[0]
-    made_up = {
-        "traceId": f"{source.getrandbits(128):032x}",
-        "direction": direction,
-        "method": method,
-        "host": host,
-        "path": path.format(source.randrange(10_000)),
-        "statusCode": status_code,
-        "durationMs": int(source.lognormvariate(4, 1)),
-        "requestSize": 0 if method in ("GET", "DELETE") else source.randrange(100, 10_000),
-        "responseSize": 0 if status_code in (0, 204) else source.randrange(50, 50_000),
-        "userId": f"usr_{source.randrange(5_000)}" if source.random() < 0.6 else None,
-        "errorFingerprint": f"{source.randrange(50):08x}" if status_code >= 500 else None,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-    return {name: value for name, value in {**EXAMPLE, **made_up}.items() if value is not None}
+def _incident_at(share: float) -> Incident:
+    return next((incident for begin, end, incident in _INCIDENTS if begin <= share < end), Incident.NONE)
+
+
+def _to_item(row: Row) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(row.timestamp / 1_000_000, UTC)
+    values = {**row._asdict(), "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    return {field.json_name: values[field.name] for field in FIELDS if values[field.name] is not None}

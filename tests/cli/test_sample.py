@@ -3,9 +3,12 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from server.cli.sample_traffic import send_at_rate
 from storage.keys.api_keys import generate_raw_key
 from tests.cli.failing import fail_command
 from tests.cli.ports import closed_port
@@ -42,8 +45,31 @@ def test_rows_arrive(protocol: str, server: RunningServer) -> None:
     rows = [row for row in server.rows() if row["id"] not in before]
     assert len(rows) == ROWS
     assert {str(row["project_id"]) for row in rows} == {server.project_id}
-    assert len({row["trace_id"] for row in rows}) == ROWS
+    assert 1 < len({row["trace_id"] for row in rows}) < ROWS
     assert len({row["path"] for row in rows}) > 1
+
+
+def test_the_rows_tell_of_a_bad_deploy_and_of_a_slow_dependency() -> None:
+    items = list(recorded_items(2_000))
+    failed = [item["statusCode"] >= 500 for item in items]
+    slow = [item["durationMs"] > 1000 for item in items if item["host"] == "payments.example.com"]
+    assert sum(failed[600:900]) > 60 > 40 > sum(failed) - sum(failed[600:900])
+    assert sum(slow) > 10
+    spans = [item for item in items if item["traceId"] == max(items, key=lambda it: it["durationMs"])["traceId"]]
+    assert spans[0]["direction"] == "inbound"
+    assert all(spans[0]["timestamp"] <= span["timestamp"] for span in spans)
+
+
+def recorded_items(rows: int) -> Iterator[dict[str, Any]]:
+    class Recorder:
+        def send(self, project_id: str, items: list[dict[str, Any]]) -> int:
+            recorded.extend(items)
+            return len(items)
+
+    recorded: list[dict[str, Any]] = []
+    for _ in send_at_rate(Recorder(), "any", rows=rows, rows_per_second=1e9, batch_size=50):
+        pass
+    yield from recorded
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
