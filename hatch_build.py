@@ -33,7 +33,7 @@ def build(folder: Path) -> bool:
     """Compile the module into a folder; tell whether there is a compiler and what else it needs."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
-    from setuptools.errors import BaseError
+    from setuptools.errors import BaseError, CCompilerError
 
     source = ROOT / Path(*MODULE.split(".")).with_suffix(".pyx")
     with tempfile.TemporaryDirectory() as scratch:
@@ -49,7 +49,7 @@ def build(folder: Path) -> bool:
         command.ensure_finalized()
         try:
             command.run()
-        except BaseError as error:
+        except (BaseError, CCompilerError) as error:
             library_of(folder).unlink(missing_ok=True)  # it would be that of an earlier source
             sys.stderr.write(f"not compiled: {error}\n")
             return False
