@@ -44,7 +44,7 @@ def try_message(encoder: "BatchEncoder", message: bytes, project_id: UUID) -> Bo
 
 def _try(
     decode: Callable[[bytes], RawBatch],
-    encode: Callable[[bytes, bytes, bytes, int, int, int], tuple[int, bytes, str | None] | None],
+    encode: Callable[[bytes, bytes, int, int, int], tuple[int, bytes, str | None] | None],
     data: bytes,
     project_id: UUID,
 ) -> BothPaths:
@@ -61,4 +61,4 @@ def _try(
         assert isinstance(first["id"], UUID)
         id_of_first = first["id"]
     upper, lower = divmod(id_of_first.int, _HALF)
-    return BothPaths(encode(data, project_id.bytes, _NUMBER.to_bytes(4, "big"), 0, upper, lower), reference)
+    return BothPaths(encode(data, project_id.bytes, _NUMBER, upper, lower), reference)

@@ -3,28 +3,24 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from server.compiled.bytes cimport Cursor, Text
+from server.compiled.bytes cimport UUID_BYTES, UUID_CHARACTERS, Cursor, Text, is_dash_position
 from server.compiled.json_reader cimport read_body
 from server.compiled.protobuf_reader cimport read_message
 from server.compiled.row_writer cimport ROW_HEADER, Rows, width_of
 from server.compiled.table cimport *
 
-cdef enum:
-    UUID_BYTES = 16
-    UUID_CHARACTERS = 36
 
 cdef dict _RULES = {
     "text": TEXT, "path": PATH, "method": METHOD, "direction": DIRECTION, "integer": INTEGER,
     "status_code": STATUS_CODE, "timestamp": TIMESTAMP,
 }
 cdef dict _FORMS = {
-    "id": ID, "project": PROJECT, "received_at": RECEIVED_AT, "bigint": BIGINT, "long_bigint": LONG_BIGINT,
-    "integer_unless_long": INTEGER_UNLESS_LONG, "smallint": SMALLINT, "instant": INSTANT,
-    "is_first_direction": IS_FIRST_DIRECTION, "hex_as_uuid": HEX_AS_UUID, "text_unless_hex": TEXT_UNLESS_HEX,
-    "text": PLAIN_TEXT, "method": METHOD_TEXT,
+    "id": ID, "project": PROJECT, "integer_unless_long": INTEGER_UNLESS_LONG, "long_bigint": LONG_BIGINT,
+    "smallint": SMALLINT, "instant": INSTANT, "is_first_direction": IS_FIRST_DIRECTION, "trace": TRACE_AS_UUID,
+    "trace_is_dashed": TRACE_IS_DASHED, "other_trace": OTHER_TRACE, "text": PLAIN_TEXT, "method": METHOD_TEXT,
 }
 
 cdef class BatchEncoder:
@@ -33,7 +29,7 @@ cdef class BatchEncoder:
     cdef Table _table
     cdef list _kept  # the bytes that the table points to
 
-    def __init__(self, fields, columns, *, numbers, most_items, project_size, directions, methods, status_codes, instants):
+    def __init__(self, fields, columns, *, numbers, most_items, directions, methods, status_codes, instants):
         cdef int index
         memset(&self._table, 0, sizeof(Table))
         self._kept = []
@@ -48,12 +44,11 @@ cdef class BatchEncoder:
                 raise ValueError(f"{field.name} has too high a number")
             self._table.field_of_number[field.number] = index
         names = [field.name for field in fields]
-        self._table.project_size = project_size
         self._table.widest_row = ROW_HEADER
         for index, (form, name) in enumerate(columns):
             self._table.columns[index].form = _FORMS[form]
             self._table.columns[index].field = 0 if name is None else names.index(name)
-            self._table.widest_row += width_of(self._table.columns[index].form, project_size)
+            self._table.widest_row += width_of(self._table.columns[index].form)
         self._table.number_of_project, self._table.number_of_items, self._table.number_of_key = numbers
         self._table.most_items = most_items
         for index, direction in enumerate(directions):
@@ -73,7 +68,7 @@ cdef class BatchEncoder:
         made.rule = _RULES[field.rule]
         made.required = field.required
         made.longest = field.longest
-        made.may_be_hex = ("hex_as_uuid", field.name) in columns
+        made.is_trace_id = ("trace", field.name) in columns
         made.json_name = self._text_of(field.json_name)
         return made
 
@@ -86,20 +81,17 @@ cdef class BatchEncoder:
         return made
 
     def encode_json(
-        self, bytes body not None, bytes project_id not None, bytes project not None,
-        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+        self, bytes body not None, bytes project_id not None, uint32_t project, uint64_t id_upper, uint64_t id_lower,
     ):
-        return self._encode(body, True, project_id, project, received_us, id_upper, id_lower)
+        return self._encode(body, True, project_id, project, id_upper, id_lower)
 
     def encode_message(
-        self, bytes message not None, bytes project_id not None, bytes project not None,
-        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+        self, bytes message not None, bytes project_id not None, uint32_t project, uint64_t id_upper, uint64_t id_lower,
     ):
-        return self._encode(message, False, project_id, project, received_us, id_upper, id_lower)
+        return self._encode(message, False, project_id, project, id_upper, id_lower)
 
     cdef _encode(
-        self, bytes data, bint is_json, bytes project_id, bytes project,
-        int64_t received_us, uint64_t id_upper, uint64_t id_lower,
+        self, bytes data, bint is_json, bytes project_id, uint32_t project, uint64_t id_upper, uint64_t id_lower,
     ):
         cdef Cursor cursor
         cdef Batch batch
@@ -107,8 +99,8 @@ cdef class BatchEncoder:
         cdef bint is_right
         # Texts are parts of the data that do not overlap; `write_row` stops should this not be enough all the same.
         cdef Py_ssize_t room = self._table.most_items * self._table.widest_row + PyBytes_GET_SIZE(data)
-        if PyBytes_GET_SIZE(project_id) != UUID_BYTES or PyBytes_GET_SIZE(project) != self._table.project_size:
-            raise ValueError("a project is not as long as it must be")
+        if PyBytes_GET_SIZE(project_id) != UUID_BYTES:
+            raise ValueError("a project id has 16 bytes")
         cdef uint8_t* first = <uint8_t*>PyMem_Malloc(room)
         if first == NULL:
             raise MemoryError
@@ -117,8 +109,7 @@ cdef class BatchEncoder:
             cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
             cursor.end = cursor.at + PyBytes_GET_SIZE(data)
             rows.at, rows.end = first, first + room
-            rows.project = <const uint8_t*>PyBytes_AS_STRING(project)
-            rows.received_us, rows.id_upper, rows.id_lower = received_us, id_upper, id_lower
+            rows.project, rows.id_upper, rows.id_lower = project, id_upper, id_lower
             if is_json:
                 is_right = read_body(&self._table, &cursor, &batch, &rows)
             else:
@@ -144,7 +135,7 @@ cdef bint _is_uuid(const Table* table, Text text, bytes expected) noexcept:
     if text.at == NULL or text.size != UUID_CHARACTERS:
         return False
     for index in range(UUID_BYTES):
-        if index == 4 or index == 6 or index == 8 or index == 10:
+        if is_dash_position(position):
             if text.at[position] != c"-":
                 return False
             position += 1

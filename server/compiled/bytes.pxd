@@ -32,6 +32,12 @@ cdef extern from * nogil:
     uint64_t MARK_EQUAL(uint64_t word, uint8_t byte)
 
 
+cdef enum:
+    UUID_BYTES = 16
+    UUID_DIGITS = 32
+    UUID_CHARACTERS = 36  # with dashes
+
+
 cdef struct Cursor:
     # The bytes that are still to be read: `at` up to, not including, `end`.
     const uint8_t* at
@@ -130,3 +136,8 @@ cdef inline uint8_t* put_64(uint8_t* out, uint64_t value) noexcept nogil:
 cdef inline uint8_t* put_bytes(uint8_t* out, const uint8_t* data, Py_ssize_t size) noexcept nogil:
     memcpy(out, data, size)
     return out + size
+
+
+cdef inline bint is_dash_position(int index) noexcept nogil:
+    """Tell whether a UUID has a dash there (RFC 9562, 4)."""
+    return index == 8 or index == 13 or index == 18 or index == 23

@@ -35,12 +35,12 @@ class CompiledEncoder:
 
     def encode_json(self, body: bytes, key: ApiKey) -> CompiledBatch | None:
         """Return a JSON body that was sent with `key` as rows; None when the reference must look."""
-        encoded = self._encoder.encode_json(body, key.project_id.bytes, _project(key), *_received_and_id())
+        encoded = self._encoder.encode_json(body, key.project_id.bytes, key.project_number, *_first_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
     def encode_message(self, message: bytes, key: ApiKey) -> CompiledBatch | None:
         """Return a protobuf message that was sent with `key` as rows; None when the reference must look."""
-        encoded = self._encoder.encode_message(message, key.project_id.bytes, _project(key), *_received_and_id())
+        encoded = self._encoder.encode_message(message, key.project_id.bytes, key.project_number, *_first_id())
         return None if encoded is None else CompiledBatch(*encoded)
 
 
@@ -51,7 +51,6 @@ def make_encoder(kind: "type[BatchEncoder]") -> "BatchEncoder":
         column_entries(),
         numbers=batch_numbers(),
         most_items=MAX_ITEMS,
-        project_size=4,
         directions=DIRECTIONS,
         methods=method_bytes(),
         status_codes=status_codes(),
@@ -78,10 +77,5 @@ def describe_choice(setting: Compiled) -> str:
     return "batches are checked and encoded by compiled code"
 
 
-def _project(key: ApiKey) -> bytes:
-    return key.project_number.to_bytes(4, "big")
-
-
-def _received_and_id() -> tuple[int, int, int]:
-    received_us = time.time_ns() // 1000
-    return received_us, *first_id(received_us // 1000)
+def _first_id() -> tuple[int, int]:
+    return first_id(time.time_ns() // 1_000_000)

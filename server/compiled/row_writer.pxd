@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from server.compiled.bytes cimport Text, put_16, put_32, put_64, put_bytes
+from server.compiled.bytes cimport UUID_BYTES, Text, put_16, put_32, put_64, put_bytes
 from server.compiled.table cimport *
 
 cdef enum:
@@ -21,21 +21,16 @@ cdef struct Rows:
     # Where rows go, what they have in common, and the id of the first of them.
     uint8_t* at
     uint8_t* end
-    const uint8_t* project
-    int64_t received_us
+    uint32_t project
     uint64_t id_upper
     uint64_t id_lower
 
 
-cdef inline Py_ssize_t width_of(Form form, Py_ssize_t project_size) noexcept nogil:
+cdef inline Py_ssize_t width_of(Form form) noexcept nogil:
     """Return the most bytes that a column takes, with its length; of a text without the text."""
-    if form == ID or form == HEX_AS_UUID:
-        return 4 + 16
-    if form == PROJECT:
-        return 4 + project_size
-    if form >= TEXT_UNLESS_HEX:
-        return 4
-    return 4 + 8
+    if form == ID or form == TRACE_AS_UUID:
+        return 4 + UUID_BYTES
+    return 4 if form >= OTHER_TRACE else 4 + 8
 
 
 cdef inline bint write_row(const Table* table, const Value* values, Rows* rows) noexcept nogil:
@@ -46,15 +41,17 @@ cdef inline bint write_row(const Table* table, const Value* values, Rows* rows) 
     cdef int index
     for index in range(table.column_count):
         column = &table.columns[index]
-        if column.form >= TEXT_UNLESS_HEX:
+        if column.form >= OTHER_TRACE:
             size += values[column.field].text.size
     if rows.end - out < size:
         return False
     out = put_16(out, <uint16_t>table.column_count)
     for index in range(table.column_count):
         column = &table.columns[index]
-        if column.form <= RECEIVED_AT:
-            out = _write_own(table, column.form, rows, out)
+        if column.form == ID:
+            out = put_64(put_64(put_32(out, UUID_BYTES), rows.id_upper), rows.id_lower)
+        elif column.form == PROJECT:
+            out = put_32(put_32(out, 4), rows.project)
         else:
             out = _write_value(table, column.form, &values[column.field], out)
     rows.at = out
@@ -63,44 +60,40 @@ cdef inline bint write_row(const Table* table, const Value* values, Rows* rows) 
     return True
 
 
-cdef inline uint8_t* _write_own(const Table* table, Form form, const Rows* rows, uint8_t* out) noexcept nogil:
-    if form == ID:
-        return put_64(put_64(put_32(out, 16), rows.id_upper), rows.id_lower)
-    if form == PROJECT:
-        return put_bytes(put_32(out, <uint32_t>table.project_size), rows.project, table.project_size)
-    return put_64(put_32(out, 8), <uint64_t>(rows.received_us - POSTGRES_EPOCH_US))
-
-
-cdef inline uint8_t* _write_value(
-    const Table* table, Form form, const Value* value, uint8_t* out
-) noexcept nogil:
+cdef inline uint8_t* _write_value(const Table* table, Form form, const Value* value, uint8_t* out) noexcept nogil:
     if value.kind == ABSENT:
         return put_32(out, NULL_LENGTH)
     if form == METHOD_TEXT:
         return _put_method(table, put_32(out, <uint32_t>value.text.size), value.text)
-    if form >= TEXT_UNLESS_HEX:
-        if form == TEXT_UNLESS_HEX and value.number:
+    if form >= OTHER_TRACE:
+        if form == OTHER_TRACE and value.number != OTHER:
             return put_32(out, NULL_LENGTH)
         return put_bytes(put_32(out, <uint32_t>value.text.size), value.text.at, value.text.size)
     if form == INTEGER_UNLESS_LONG:
         if value.number > MAX_INTEGER:
             return put_32(out, NULL_LENGTH)
         return put_32(put_32(out, 4), <uint32_t>value.number)
-    if form == LONG_BIGINT and value.number <= MAX_INTEGER:
-        return put_32(out, NULL_LENGTH)
+    if form == LONG_BIGINT:
+        if value.number <= MAX_INTEGER:
+            return put_32(out, NULL_LENGTH)
+        return put_64(put_32(out, 8), <uint64_t>value.number)
     if form == SMALLINT:
         return put_16(put_32(out, 2), <uint16_t>value.number)
-    if form == INSTANT:
-        return put_64(put_32(out, 8), <uint64_t>(value.number - POSTGRES_EPOCH_US))
     if form == IS_FIRST_DIRECTION:
-        out = put_32(out, 1)
-        out[0] = value.number == 0
-        return out + 1
-    if form == HEX_AS_UUID:
-        if not value.number:
+        return _put_boolean(out, value.number == 0)
+    if form == TRACE_IS_DASHED:
+        return _put_boolean(out, value.number == DASHED_UUID)
+    if form == TRACE_AS_UUID:
+        if value.number == OTHER:
             return put_32(out, NULL_LENGTH)
-        return _put_hex(table, put_32(out, 16), value.text.at)
-    return put_64(put_32(out, 8), <uint64_t>value.number)
+        return _put_uuid(table, put_32(out, UUID_BYTES), value.text)
+    return put_64(put_32(out, 8), <uint64_t>(value.number - POSTGRES_EPOCH_US))  # INSTANT
+
+
+cdef inline uint8_t* _put_boolean(uint8_t* out, bint value) noexcept nogil:
+    out = put_32(out, 1)
+    out[0] = value
+    return out + 1
 
 
 cdef inline uint8_t* _put_method(const Table* table, uint8_t* out, Text method) noexcept nogil:
@@ -110,8 +103,12 @@ cdef inline uint8_t* _put_method(const Table* table, uint8_t* out, Text method) 
     return out + method.size
 
 
-cdef inline uint8_t* _put_hex(const Table* table, uint8_t* out, const uint8_t* digits) noexcept nogil:
-    cdef int index
-    for index in range(16):
-        out[index] = table.hex_values[digits[2 * index]] << 4 | table.hex_values[digits[2 * index + 1]]
-    return out + 16
+cdef inline uint8_t* _put_uuid(const Table* table, uint8_t* out, Text uuid) noexcept nogil:
+    """Write 16 bytes of 32 digits, among which there may be the dashes of a UUID."""
+    cdef int index, position = 0
+    for index in range(UUID_BYTES):
+        if uuid.at[position] == c"-":
+            position += 1
+        out[index] = table.hex_values[uuid.at[position]] << 4 | table.hex_values[uuid.at[position + 1]]
+        position += 2
+    return out + UUID_BYTES

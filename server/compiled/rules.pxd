@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp
 
-from server.compiled.bytes cimport Text, count_characters
+from server.compiled.bytes cimport Text, UUID_CHARACTERS, UUID_DIGITS, count_characters, is_dash_position
 from server.compiled.instants cimport parse_instant
 from server.compiled.table cimport *
 
@@ -36,8 +36,8 @@ cdef inline bint _accept_value(const Table* table, const Field* field, Value* va
         return _find_direction(table, value)
     if field.rule == PATH:
         value.text.size = _size_of_path(value.text)
-    if field.may_be_hex:
-        value.number = _is_uuid_hex(table, value.text)
+    if field.is_trace_id:
+        value.number = _kind_of_trace(table, value.text)
     return (not field.required or _is_visible(value.text)) and _is_short(value.text, field.longest)
 
 
@@ -82,11 +82,17 @@ cdef inline bint _find_direction(const Table* table, Value* value) noexcept nogi
     return False
 
 
-cdef inline bint _is_uuid_hex(const Table* table, Text text) noexcept nogil:
+cdef inline TraceKind _kind_of_trace(const Table* table, Text text) noexcept nogil:
     cdef uint8_t digits = 0
     cdef int index
-    if text.size != 32:
-        return False
-    for index in range(32):
-        digits |= table.hex_values[text.at[index]]
-    return digits < 16
+    if text.size != UUID_DIGITS and text.size != UUID_CHARACTERS:
+        return OTHER
+    for index in range(text.size):
+        if text.size == UUID_CHARACTERS and is_dash_position(index):
+            if text.at[index] != c"-":
+                return OTHER
+        else:
+            digits |= table.hex_values[text.at[index]]
+    if digits > 15:
+        return OTHER
+    return DIGITS if text.size == UUID_DIGITS else DASHED_UUID

@@ -23,18 +23,17 @@ cdef enum Form:
     # What the server fills in.
     ID
     PROJECT
-    RECEIVED_AT
-    # Integers of 8, 4 and 2 bytes; NULL in that of 4 bytes when the value is too long, and else in that for long ones.
-    BIGINT
-    LONG_BIGINT
+    # An integer that fits 4 bytes is NULL in the column for long ones, and a long one in the other.
     INTEGER_UNLESS_LONG
+    LONG_BIGINT
     SMALLINT
     INSTANT
     IS_FIRST_DIRECTION
-    # NULL in the one or the other, as a trace id is 32 lower-case hex digits or not.
-    HEX_AS_UUID
+    # A trace id is NULL in `trace` or in `other_trace`.
+    TRACE_AS_UUID
+    TRACE_IS_DASHED
     # From here on, of any length.
-    TEXT_UNLESS_HEX
+    OTHER_TRACE
     PLAIN_TEXT
     METHOD_TEXT
 
@@ -45,8 +44,14 @@ cdef enum Kind:
     MICROSECONDS
     BOOLEAN
 
+cdef enum TraceKind:
+    # As `storage.trace_ids` tells them apart.
+    OTHER
+    DIGITS
+    DASHED_UUID
+
 cdef struct Value:
-    # `number` belongs to NUMBER and MICROSECONDS; of a direction it is its position, of a text whether it is hex.
+    # `number` belongs to NUMBER and MICROSECONDS; of a direction it is its position, of a trace id its TraceKind.
     Kind kind
     Text text
     int64_t number
@@ -54,7 +59,7 @@ cdef struct Value:
 cdef struct Field:
     Rule rule
     bint required
-    bint may_be_hex
+    bint is_trace_id
     Py_ssize_t longest
     Text json_name
 
@@ -79,7 +84,6 @@ cdef struct Table:
     uint8_t hex_values[256]  # of what is no digit: 0xff
     int64_t earliest_us  # of all instants; seconds since 1970
     int64_t end_us
-    Py_ssize_t project_size
     Py_ssize_t widest_row  # without texts
 
 cdef struct Batch:

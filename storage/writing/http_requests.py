@@ -1,28 +1,25 @@
 """The columns of `http_request_rows` as they are written; migrations make the table, and a test compares the two."""
 
-import re
 from collections.abc import Sequence
 
+from storage.trace_ids import to_stored_trace_id
 from storage.writing.row_encoding import Column, RowFormat, Values
 from storage.writing.row_form import Value
 
 LARGEST_INTEGER = 2**31 - 1
 # Values that may be larger than a column of 4 bytes holds; those that are have a column of 8 bytes.
 _LONG = ("duration_ms", "request_size", "response_size")
-# A W3C trace id (Trace Context, 3.2.2.3); a row has it as 16 bytes.
-_W3C_TRACE = re.compile("[0-9a-f]{32}")
 
 
 def _to_stored(values: Values) -> Values:
     """Return the values of a batch, by the names of the contract's fields, as the table's columns have them."""
-    traces = [bytes.fromhex(trace) if _W3C_TRACE.fullmatch(trace) else None for trace in values["trace_id"]]
+    traces, are_dashed, other_traces = zip(*map(to_stored_trace_id, values["trace_id"]), strict=True)
     stored: dict[str, Sequence[Value | bytes]] = {
         **values,
         "is_inbound": [direction == "inbound" for direction in values["direction"]],
+        "trace_is_dashed": are_dashed,
         "trace": traces,
-        "other_trace": [
-            sent if trace is None else None for sent, trace in zip(values["trace_id"], traces, strict=True)
-        ],
+        "other_trace": other_traces,
     }
     for name in _LONG:
         stored[name], stored[f"long_{name}"] = _split(values[name])
@@ -45,8 +42,9 @@ def to_sent(row: "dict[str, Value]") -> "dict[str, Value]":
         return row
     sent = {name: value for name, value in row.items() if not name.startswith("long_")}
     sent["direction"] = "inbound" if sent.pop("is_inbound") else "outbound"
-    trace, other_trace = sent.pop("trace"), sent.pop("other_trace")
-    sent["trace_id"] = other_trace if trace is None else str(trace).replace("-", "")
+    trace, is_dashed, other_trace = sent.pop("trace"), sent.pop("trace_is_dashed"), sent.pop("other_trace")
+    digits = str(trace) if is_dashed else str(trace).replace("-", "")
+    sent["trace_id"] = other_trace if trace is None else digits
     for name in _LONG:
         if sent[name] is None:
             sent[name] = row[f"long_{name}"]
@@ -62,6 +60,7 @@ HTTP_REQUESTS = RowFormat(
         Column("response_size", "integer", nullable=True),
         Column("status_code", "smallint"),
         Column("is_inbound", "boolean"),
+        Column("trace_is_dashed", "boolean"),
         Column("trace", "uuid", nullable=True),
         # A sender calls few hosts and sees few errors, so these values repeat.
         Column("method", "text", repeats=True),

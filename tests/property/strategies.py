@@ -18,7 +18,7 @@ def text(longest: int) -> st.SearchStrategy[str]:
     return st.text(characters, min_size=1, max_size=longest).filter(lambda value: bool(value.strip()))
 
 
-sizes = st.integers(0, MAX_INT64)
+sizes = st.integers(0, MAX_INT64) | st.integers(2**31 - 2, 2**31 + 1)
 timestamps = st.datetimes(
     datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.sampled_from([UTC, timezone(timedelta(hours=-5))])
 )

@@ -22,6 +22,7 @@ from tests.fuzz.identity import PROJECT_ID
 from tests.fuzz.json_bodies import make_body
 from tests.fuzz.messages import make_message
 from tests.property.strategies import invalid_values, json_values, valid_items
+from tests.trace_ids import spellings
 
 if TYPE_CHECKING:
     from server.compiled.batch_encoder import BatchEncoder
@@ -68,6 +69,17 @@ def test_whatever_is_sent_as_json_is_answered_alike(items: list[dict[str, Any]],
     field = data.draw(st.sampled_from([*item, "unknown"]))
     item[field] = data.draw(json_values | invalid_values.get(field, st.none()))
     assert try_json(ENCODER, body_of(items), PROJECT).agree
+
+
+@busy_machine
+@given(trace=st.uuids())
+def test_trace_ids_are_stored_alike(trace: UUID) -> None:
+    (item,) = make_items(1, Random(1))
+    items = [item | {"traceId": spelling} for spelling in spellings(trace.hex)]
+    attempts = [try_json(ENCODER, body_of([it]), PROJECT) for it in items if "\n" not in it["traceId"]]
+    for paths in (*attempts, try_message(ENCODER, message_of(items), PROJECT)):
+        assert paths.compiled is not None
+        assert paths.agree
 
 
 @busy_machine

@@ -8,7 +8,7 @@ TABLE = """
 SELECT column_name, udt_name, is_nullable = 'YES' FROM information_schema.columns WHERE table_name = 'http_request_rows'
 """
 TYPES = {"int8": "bigint", "int4": "integer", "int2": "smallint", "bool": "boolean"}
-OF_POSTGRES = {"transaction", "trace_is_dashed"}  # columns that only their default fills
+OF_POSTGRES = {"transaction"}  # filled by its default
 
 
 def test_the_table_has_the_columns_of_the_program(connection: psycopg.Connection) -> None:

@@ -14,6 +14,7 @@ from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import Values
 from tests.storage.rows import PROJECT_NUMBER, encoded, make_columns, microseconds, rows_by_id
 from tests.storage.submitting import Writer, submit
+from tests.trace_ids import spellings
 
 MAX_INT64 = 2**63 - 1
 TEXTS = [
@@ -105,6 +106,14 @@ def test_every_column_comes_back_in_its_place(connection: psycopg.Connection, wr
             "error_fingerprint": "fingerprint",
         },
     ]
+
+
+def test_trace_ids_of_every_spelling_come_back(connection: psycopg.Connection, writer: Writer) -> None:
+    traces = spellings("00f067aa0ba902b74bf92f3577b34da6")
+    rows = store(connection, writer, make_columns(len(traces)) | {"trace_id": traces})
+    assert [row["trace_id"] for row in rows] == traces
+    short = connection.execute("SELECT trace_is_dashed, other_trace FROM http_request_rows WHERE trace IS NOT NULL")
+    assert sorted(short.fetchall()) == [(False, None), (True, None)]
 
 
 @pytest.mark.parametrize("column", ["trace_id", "method", "host", "path", "user_id", "error_fingerprint"])

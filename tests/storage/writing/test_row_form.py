@@ -12,6 +12,7 @@ FORM = HTTP_REQUESTS.form
 def test_rows_are_decoded_to_what_was_encoded() -> None:
     columns = make_columns(3, user_id="ü", duration_ms=2**63 - 1, request_size=2**31 - 1, status_code=-1)
     columns["trace_id"][1] = "00f067aa0ba902b74bf92f3577b34da6"
+    columns["trace_id"][2] = "00f067aa-0ba9-02b7-4bf9-2f3577b34da6"
     rows = FORM.decode(HTTP_REQUESTS.encode(7, columns).data)
     assert {row["project"] for row in rows} == {7}
     assert {row["long_request_size"] for row in rows} == {None}
