@@ -5,12 +5,13 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 
 PYTHON ?= python3
 ARGS ?= # for what a target runs: make run ARGS="--http-port 8081"
+ROWS ?= 1000000
 BIN := .venv/bin
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 COMPILED := hatch_build.py $(wildcard server/compiled/*.pyx server/compiled/*.pxd)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test fuzz fuzz-memory bench bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
+.PHONY: help run test fuzz fuzz-memory bench data bench-fairness bench-strangers bench-schema faults soak lint types proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +33,9 @@ fuzz-memory: .venv/development.stamp ## run the compiled code on hostile bytes u
 
 bench: .venv/development.stamp ## measure the path from socket to table, within five minutes
 	@$(BIN)/python -m bench $(ARGS)
+
+data: .venv/development.stamp ## fill the database of the settings with thirty days of telemetry: make data ROWS=10000000
+	@$(BIN)/python -m bench.month $(ROWS) $(ARGS)
 
 bench-fairness: .venv/development.stamp ## measure what a key that floods the server costs another, within a minute
 	@$(BIN)/python -m bench.fairness

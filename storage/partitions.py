@@ -4,6 +4,7 @@ Rows of other days land in the partition `older`, or in the default one, `ahead`
 was too far ahead when it came is moved to its day's partition when that one is made.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -52,11 +53,9 @@ def days_due(connection: psycopg.Connection, today: date) -> list[date]:
 
     Days before the schema was made never get one.
     """
-    row = connection.execute(_FIRST_DAY).fetchone()
-    first_day = row[0].astimezone(UTC).date() if row else today
-    existing = {name for (name,) in connection.execute(_EXISTING)}
-    days = (today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1))
-    return [day for day in days if day >= first_day and partition_name(day) not in existing]
+    return _without_partition(
+        connection, [today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1)]
+    )
 
 
 def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
@@ -67,6 +66,19 @@ def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
     example, hold the default partition, and psycopg.errors.InsufficientPrivilege when the role does not own the table.
     """
     return [partition_name(day) for day in days_due(connection, today) if _make_partition(connection, day)]
+
+
+def ensure_partition(connection: psycopg.Connection, day: date) -> None:
+    """Make the partition of a day as `ensure_partitions` does, unless it is there or `older` has the day."""
+    for missing in _without_partition(connection, [day]):
+        _make_partition(connection, missing)
+
+
+def _without_partition(connection: psycopg.Connection, days: Sequence[date]) -> list[date]:
+    row = connection.execute(_FIRST_DAY).fetchone()
+    first_day = row[0].astimezone(UTC).date() if row else date.max
+    existing = {name for (name,) in connection.execute(_EXISTING)}
+    return [day for day in days if day >= first_day and partition_name(day) not in existing]
 
 
 def _make_partition(connection: psycopg.Connection, day: date) -> bool:

@@ -83,15 +83,17 @@ class RowFormat:
         """Return the number of rows of a batch."""
         return len(values["timestamp"])
 
-    def encode(self, project: int, values: Values, claim: Claim | None = None) -> EncodedBatch:
+    def encode(
+        self, project: int, values: Values, claim: Claim | None = None, *, received_ms: int | None = None
+    ) -> EncodedBatch:
         """Encode a batch of the project of that number for COPY, giving each row its id.
 
-        That is a UUIDv7 (RFC 9562) of the present time, which is when the row was received.
+        That is a UUIDv7 (RFC 9562) of when the row was received, which is now unless `received_ms` (Unix time) says so.
         Raises struct.error when an integer does not fit its column.
         """
         count = self.count(values)
         stored = self._to_stored(values) if self._to_stored is not None else values
-        ids = _uuid7_halves(time.time_ns() // 1_000_000, count)
+        ids = _uuid7_halves(time.time_ns() // 1_000_000 if received_ms is None else received_ms, count)
         starts = map(_ROW_START.pack, repeat(len(self.form.columns)), repeat(16), *ids, repeat(4), repeat(project))
         columns = chain.from_iterable(encode(stored) for encode in self._encoders)
         rows = zip(starts, *columns, strict=True)
