@@ -1,108 +1,140 @@
-"""The alternatives to the schema of `http_requests` that bench.schema measures, each different in one thing."""
+"""The alternatives to the schema of `http_request_rows` that bench.schema measures, each different in one thing."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import struct
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import Values
 
-Recode = Callable[[Values], Values]
+# Encodes a batch of the project of that number as rows of binary COPY.
+Encode = Callable[[int, Values], bytes]
+
+_COPY = HTTP_REQUESTS.form.copy_statement
+_REBUILD = "REINDEX INDEX CONCURRENTLY http_request_rows_day_project_timestamp_idx"
+_POSTGRES_EPOCH_US = 946_684_800_000_000
 
 
-def _unchanged(columns: Values) -> Values:
-    return columns
+def _present(project: int, columns: Values) -> bytes:
+    return HTTP_REQUESTS.encode(project, columns).data
 
 
-def _direction_initials(columns: Values) -> Values:
-    return {**columns, "direction": [value[0] for value in columns["direction"]]}
+def _with_traces(change: Callable[[str], str]) -> Encode:
+    return lambda project, columns: _present(
+        project, {**columns, "trace_id": [change(trace) for trace in columns["trace_id"]]}
+    )
 
 
-def _empty_for_none(columns: Values) -> Values:
-    return {
-        name: [value or "" for value in values] if name in ("user_id", "error_fingerprint") else values
-        for name, values in columns.items()
-    }
+def _with_long_paths(project: int, columns: Values) -> bytes:
+    return _present(project, {**columns, "path": [f"{path}/accounts/{uuid.uuid4()}" for path in columns["path"]]})
+
+
+def _before(project: int, columns: Values) -> bytes:
+    """Encode for the table of version 0.1.0: a uuid for the project, wide integers, the trace as text."""
+    rows = []
+    for values in zip(*(columns[name] for name in _COLUMNS_BEFORE), strict=True):
+        at, *numbers, status = values[:5]
+        at -= _POSTGRES_EPOCH_US
+        fixed = struct.pack(
+            ">h i16s i16s iq iq iq iq iq ih",
+            15, 16, uuid.uuid4().bytes, 16, uuid.UUID(int=project).bytes, 8, at, 8, at,
+            8, numbers[0], 8, numbers[1], 8, numbers[2], 2, status,
+        )  # fmt: skip
+        rows.append(fixed + b"".join(map(_text, values[5:])))
+    return b"".join(rows)
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return struct.pack(">i", -1)
+    data = value.encode()
+    return struct.pack(">i", len(data)) + data
+
+
+_COLUMNS_BEFORE = (
+    "timestamp", "duration_ms", "request_size", "response_size", "status_code",
+    "direction", "method", "host", "path", "trace_id", "user_id", "error_fingerprint",
+)  # fmt: skip
+_COPY_BEFORE = """
+COPY http_request_rows (id, project, "timestamp", received_at, duration_ms, request_size, response_size, status_code,
+                        direction, method, host, path, trace, user_id, error_fingerprint) FROM STDIN (FORMAT BINARY)
+"""
+_TABLE_BEFORE = """
+DROP TABLE http_request_rows CASCADE;
+CREATE TABLE http_request_rows (
+    id                uuid NOT NULL,
+    project           uuid NOT NULL,
+    "timestamp"       timestamptz NOT NULL,
+    received_at       timestamptz NOT NULL,
+    duration_ms       bigint NOT NULL,
+    request_size      bigint NOT NULL,
+    response_size     bigint NOT NULL,
+    direction         request_direction NOT NULL,
+    status_code       smallint NOT NULL,
+    method            text NOT NULL,
+    host              text NOT NULL,
+    path              text NOT NULL,
+    trace             text NOT NULL,
+    user_id           text,
+    error_fingerprint text
+) PARTITION BY RANGE ("timestamp");
+CREATE INDEX http_request_rows_project_timestamp ON http_request_rows (project, "timestamp");
+CREATE INDEX http_request_rows_trace ON http_request_rows USING hash (trace);
+"""
+_READS_BEFORE = {"trace": b'SELECT * FROM http_request_rows WHERE trace = %(trace)s ORDER BY "timestamp"'}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A change of the empty schema (SQL), of the rows so that they fit, or of a day that is over (SQL)."""
+    """A change of the empty schema (SQL), of how rows are sent, or of what is done to a day that is over (SQL).
+
+    `reads` replaces the queries that are measured.
+    """
 
     name: str
     change: str = ""
-    recode: Recode = _unchanged
-    closing: str = ""
+    encode: Encode = _present
+    copy_statement: str = _COPY
+    closing: Sequence[str] = (_REBUILD,)
+    reads: Mapping[str, bytes] = field(default_factory=dict)
+    is_summarized_from_the_start: bool = False
 
 
-DROP_TIME_INDEX = "DROP INDEX http_requests_project_timestamp;"
-DROP_TRACE_INDEX = "DROP INDEX http_requests_trace;"
+_NO_BLOOM = "DROP INDEX http_request_rows_trace, http_request_rows_other_trace;"
+_NO_INDEXES = _NO_BLOOM + "DROP INDEX http_request_rows_project_timestamp, http_request_rows_transaction;"
+_BLOOM_128 = _NO_BLOOM + "CREATE INDEX ON http_request_rows USING brin (trace uuid_bloom_ops);"
+# Rows whose hashes are the same share an entry: of the whole hash, only rows of the same trace do.
+_BTREE = "CREATE INDEX CONCURRENTLY ON http_request_rows_day ({}) WHERE trace IS NOT NULL"
+_HASH_64, _HASH_20 = "uuid_hash_extended(trace, 0)", "(uuid_hash(trace) & 1048575)"
 
-TIME_DESCENDING = 'CREATE INDEX ON http_requests (project_id, "timestamp" DESC);'
-TIME_FULL_PAGES = 'CREATE INDEX ON http_requests (project_id, "timestamp") WITH (fillfactor = 100);'
-TIME_COVERING = 'CREATE INDEX ON http_requests (project_id, "timestamp") INCLUDE (status_code, duration_ms);'
-TIME_COVERING_HOST = 'CREATE INDEX ON http_requests (project_id, "timestamp") INCLUDE (status_code, duration_ms, host);'
-TIME_BRIN = 'CREATE INDEX ON http_requests USING brin ("timestamp");'
-TRACE_BTREE = "CREATE INDEX ON http_requests (trace_id);"
-# The planner takes bloom filters for as dear as reading the whole table, so a reader must forbid it the latter.
-TRACE_BLOOM = """
-CREATE INDEX ON http_requests USING brin (trace_id text_bloom_ops);
-SET enable_seqscan = off;
-"""
-# A unique index of a partitioned table must hold the partition key.
-PRIMARY_KEY = 'ALTER TABLE http_requests ADD PRIMARY KEY (id, "timestamp");'
 
-DIRECTION_AS_TEXT = "ALTER TABLE http_requests ALTER direction TYPE text;"
-DIRECTION_AS_CHAR = 'ALTER TABLE http_requests ALTER direction TYPE "char" USING direction::text::"char";'
-NO_NULLS = "ALTER TABLE http_requests ALTER user_id SET NOT NULL, ALTER error_fingerprint SET NOT NULL;"
+def _trace_by(hashed: str) -> Mapping[str, bytes]:
+    parameter = hashed.replace("trace", "%(trace)s::uuid")
+    query = "SELECT * FROM http_request_rows WHERE {} = {} AND trace = %(trace)s::uuid"
+    return {"trace": query.format(hashed, parameter).encode()}
 
-# As the JSON document orders them, with the server's own columns where they are often put.
-COLUMNS_AS_SENT = """
-DROP TABLE http_requests;
-CREATE TABLE http_requests (
-    id                uuid NOT NULL,
-    project_id        uuid NOT NULL,
-    trace_id          text NOT NULL,
-    direction         request_direction NOT NULL,
-    method            text NOT NULL,
-    host              text NOT NULL,
-    path              text NOT NULL,
-    status_code       smallint NOT NULL,
-    duration_ms       bigint NOT NULL,
-    request_size      bigint NOT NULL,
-    response_size     bigint NOT NULL,
-    user_id           text,
-    error_fingerprint text,
-    "timestamp"       timestamptz NOT NULL,
-    received_at       timestamptz NOT NULL
-) PARTITION BY RANGE ("timestamp");
-CREATE INDEX http_requests_project_timestamp ON http_requests (project_id, "timestamp");
-CREATE INDEX http_requests_trace ON http_requests USING hash (trace_id);
-"""
-
-REBUILD_INDEXES = "REINDEX TABLE http_requests_day;"
-SORT_ROWS = "CLUSTER http_requests_day USING http_requests_day_project_id_timestamp_idx;"
-SORTED_BRINS = (
-    'CREATE INDEX ON http_requests USING brin (project_id, "timestamp") WITH (pages_per_range = 16);' + TRACE_BLOOM
-)
 
 VARIANTS = (
-    Variant("present"),
-    Variant("no indexes", DROP_TIME_INDEX + DROP_TRACE_INDEX),
-    Variant("time: BRIN, no btree", DROP_TIME_INDEX + TIME_BRIN),
-    Variant("time: BRIN in addition", TIME_BRIN),
-    Variant("time: descending", DROP_TIME_INDEX + TIME_DESCENDING),
-    Variant("time: fillfactor 100", DROP_TIME_INDEX + TIME_FULL_PAGES),
-    Variant("time: covers status, duration", DROP_TIME_INDEX + TIME_COVERING),
-    Variant("time: covers these and host", DROP_TIME_INDEX + TIME_COVERING_HOST),
-    Variant("trace: no index", DROP_TRACE_INDEX),
-    Variant("trace: btree", DROP_TRACE_INDEX + TRACE_BTREE),
-    Variant("trace: bloom filters, forced", DROP_TRACE_INDEX + TRACE_BLOOM),
-    Variant("id: primary key", PRIMARY_KEY),
-    Variant("direction: text", DIRECTION_AS_TEXT),
-    Variant('direction: "char"', DIRECTION_AS_CHAR, _direction_initials),
-    Variant("columns: in order of the JSON", COLUMNS_AS_SENT),
-    Variant("columns: '' in place of NULL", NO_NULLS, _empty_for_none),
-    Variant("closed day: indexes rebuilt", closing=REBUILD_INDEXES),
-    Variant("closed day: no trace index", closing=DROP_TRACE_INDEX),
-    Variant("closed day: bloom filters, forced", closing=DROP_TRACE_INDEX + TRACE_BLOOM),
-    Variant("closed day: sorted, only BRINs", closing=SORT_ROWS + DROP_TIME_INDEX + DROP_TRACE_INDEX + SORTED_BRINS),
+    Variant("as it is"),
+    Variant("version 0.1.0", _TABLE_BEFORE, _before, _COPY_BEFORE, (), _READS_BEFORE),
+    Variant("no indexes", _NO_INDEXES, closing=()),
+    Variant("COPY gathers 1,000 rows", copy_statement=_COPY.partition(" WHERE ")[0]),
+    Variant("BRINs summarized from the start", is_summarized_from_the_start=True),
+    Variant("bloom filters of 128 pages", _BLOOM_128),
+    Variant("index by time not rebuilt", closing=()),
+    Variant(
+        "traces: btree, 64 bits of hash",
+        _NO_BLOOM,
+        closing=(_REBUILD, _BTREE.format(_HASH_64)),
+        reads=_trace_by(_HASH_64),
+    ),
+    Variant(
+        "traces: btree, 20 bits of hash",
+        _NO_BLOOM,
+        closing=(_REBUILD, _BTREE.format(_HASH_20)),
+        reads=_trace_by(_HASH_20),
+    ),
+    Variant("rows: traces of other forms", encode=_with_traces(lambda trace: f"req-{trace[:12]}")),
+    Variant("rows: long paths", encode=_with_long_paths),
 )
