@@ -43,7 +43,7 @@ bench-fairness: .venv/development.stamp ## measure what a key that floods the se
 bench-strangers: .venv/development.stamp ## measure what requests that are refused or never end cost, within four minutes
 	@$(BIN)/python -m bench.strangers $(ARGS)
 
-bench-schema: .venv/development.stamp ## measure alternatives to the schema of http_requests, within five minutes
+bench-schema: .venv/development.stamp ## measure alternatives to the schema of http_request_rows, within five minutes
 	@$(BIN)/python -m bench.schema $(ARGS)
 
 faults: .venv/development.stamp ## inject faults under load and look for lost and doubled batches, some seven minutes
