@@ -9,6 +9,10 @@ class StorageUnavailableError(StorageError):
     """The database cannot be reached or cannot write now; the same call may succeed later."""
 
 
+class QueryTooLongError(StorageError):
+    """The database could not answer within the time limit; it may for fewer rows."""
+
+
 class WriterOverloadedError(StorageError):
     """The write queue is full; nothing of the batch was taken."""
 

@@ -1,0 +1,115 @@
+"""Single rows: a page of the list, the rows of a trace, and all rows of a range, one after the other."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from storage.reading.filters import Filter, conditions_of, values_of
+from storage.reading.reader import Transaction
+
+MOST_COUNTED = 10_000
+MOST_OF_TRACE = 1_000
+
+_COLUMNS = """
+    id, trace, trace_is_dashed, other_trace, is_inbound, method, host, path, status_code,
+    coalesce(duration_ms, long_duration_ms) AS duration_ms, coalesce(request_size, long_request_size) AS request_size,
+    coalesce(response_size, long_response_size) AS response_size, user_id, error_fingerprint, "timestamp"
+"""
+_NEWEST_FIRST = 'ORDER BY "timestamp" DESC, id DESC'
+# Two conditions, since only the first one alone is one for an index.
+_AFTER = '"timestamp" <= %(last_timestamp)s AND ("timestamp", id) < (%(last_timestamp)s, %(last_id)s)'
+_COUNT = "SELECT count(*) FROM (SELECT FROM readable_rows WHERE {conditions} LIMIT %(limit)s) AS counted"
+# An expression of the project is none of an index: the index by trace finds far fewer rows.
+_TRACE = f"""
+SELECT {_COLUMNS} FROM readable_rows WHERE project + 0 = %(project)s AND {{condition}}
+ ORDER BY "timestamp", id LIMIT %(limit)s
+"""
+_W3C_TRACE = "trace = %(trace_id)s::uuid AND NOT trace_is_dashed"
+_OTHER_TRACE = "other_trace = %(trace_id)s::text"
+_DASHED_TRACE = f"(trace = %(trace_id)s::uuid AND trace_is_dashed OR {_OTHER_TRACE})"
+_HEX = re.compile("[0-9a-f]{32}")
+_DASHED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored request; sizes in bytes."""
+
+    id: UUID
+    trace_id: str
+    direction: str
+    method: str
+    host: str
+    path: str
+    status_code: int
+    duration_ms: int
+    request_size: int
+    response_size: int
+    user_id: str | None
+    error_fingerprint: str | None
+    timestamp: datetime
+    received_at: datetime
+
+
+class Position(NamedTuple):
+    """Where in the list a row stands."""
+
+    timestamp: datetime
+    id: UUID
+
+
+async def list_rows(
+    transaction: Transaction, rows: Filter, *, after: Position | None = None, offset: int = 0, limit: int
+) -> list[Row]:
+    """Return rows, newest first: those that follow a position, or else an offset."""
+    conditions = conditions_of(rows)
+    values = {**values_of(rows), "offset": offset, "limit": limit}
+    if after is not None:
+        conditions = f"{conditions} AND {_AFTER}"
+        values |= {"last_timestamp": after.timestamp, "last_id": after.id}
+    query = f"SELECT {_COLUMNS} FROM readable_rows WHERE {conditions} {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s"
+    return _to_rows(await transaction.rows(query, values))
+
+
+async def count_rows(transaction: Transaction, rows: Filter) -> tuple[int, bool]:
+    """Return the number of rows, and whether it is all of them: counting stops at MOST_COUNTED."""
+    query = _COUNT.format(conditions=conditions_of(rows))
+    (counted,) = await transaction.rows(query, {**values_of(rows), "limit": MOST_COUNTED + 1})
+    return min(counted["count"], MOST_COUNTED), counted["count"] <= MOST_COUNTED
+
+
+async def trace_rows(transaction: Transaction, project: int, trace_id: str) -> list[Row]:
+    """Return the first MOST_OF_TRACE rows of a trace, oldest first."""
+    await transaction.avoid_scans()
+    if _HEX.fullmatch(trace_id):
+        condition = _W3C_TRACE
+    else:
+        condition = _DASHED_TRACE if _DASHED.fullmatch(trace_id) else _OTHER_TRACE
+    values = {"project": project, "trace_id": trace_id, "limit": MOST_OF_TRACE}
+    return _to_rows(await transaction.rows(_TRACE.format(condition=condition), values))
+
+
+async def stream_rows(transaction: Transaction, rows: Filter) -> AsyncIterator[list[Row]]:
+    """Yield all rows, newest first, some at a time."""
+    query = f"SELECT {_COLUMNS} FROM readable_rows WHERE {conditions_of(rows)} {_NEWEST_FIRST}"
+    async for some in transaction.pages(query, values_of(rows)):
+        yield _to_rows(some)
+
+
+def _to_rows(found: Sequence[dict[str, Any]]) -> list[Row]:
+    return [_to_row(**row) for row in found]
+
+
+def _to_row(
+    *, trace: UUID | None, trace_is_dashed: bool, other_trace: str | None, is_inbound: bool, **columns: Any
+) -> Row:
+    trace_id = other_trace or ""
+    if trace is not None:
+        trace_id = str(trace) if trace_is_dashed else trace.hex
+    received_at = _EPOCH + timedelta(milliseconds=columns["id"].int >> 80)
+    direction = "inbound" if is_inbound else "outbound"
+    return Row(trace_id=trace_id, direction=direction, received_at=received_at, **columns)
