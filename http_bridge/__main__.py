@@ -20,7 +20,8 @@ async def run_worker(worker: Worker) -> None:
     service = worker.create_service("http")
     await service.start()
     shedder = LoadShedder(worker.settings.max_connections, worker.settings.max_held_bytes)
-    server = HttpServer(create_app(service, worker.settings), create_refusal(service.reporter), shedder)
+    app = create_app(service, worker.settings, worker.create_relay())
+    server = HttpServer(app, create_refusal(service.reporter), shedder)
     context = use_newest(tls, service.reporter.report_failed_handshake) if tls is not None else None
     await server.start(socket.socket(fileno=worker.listen_fd), context)
     follower = asyncio.create_task(tls.follow(worker.reload_requested(), "HTTP")) if tls is not None else None

@@ -15,10 +15,12 @@ from http_bridge.http1.environ import Environ
 from http_bridge.http1.greenlets import wait
 from http_bridge.http_request import HttpRequest
 from http_bridge.openapi import describe_api
+from http_bridge.query_routes import add_query_routes
 from server.contract.identifiers import choose_request_id
 from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord, RequestReporter
+from server.query.relay.client import QueryRelay
 from server.service import IngestService
 from server.settings import Settings
 
@@ -65,12 +67,14 @@ class _App(Flask):
         return self.url_map.bind("", path_info=request.path, default_method=request.method)
 
 
-def create_app(service: IngestService, settings: Settings) -> Flask:
-    """Return the WSGI application in front of `service`, to be run by `run_synchronous`."""
+def create_app(service: IngestService, settings: Settings, relay: QueryRelay | None = None) -> Flask:
+    """Return the WSGI application in front of `service`, to be run by `run_synchronous`; `relay` takes its queries."""
     cors = Cors(settings.cors_origins)
     answering = Answering(cors, settings.max_body_bytes)
     app = _App(service, answering)
     _add_preflight(app, cors)
+    if relay is not None:
+        add_query_routes(app, relay)
     _add_pages(app, service, settings)
     _add_errors(app, service, answering)
 
@@ -80,6 +84,8 @@ def create_app(service: IngestService, settings: Settings) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
+        for name, value in g.get("reply_headers", {}).items():
+            response.headers.setdefault(name, value)
         response.headers.extend(answering.headers(g.request))
         return response
 

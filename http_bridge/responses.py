@@ -1,7 +1,6 @@
 """Answers: the exact JSON of success and failure (the ingest contract)."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from http_bridge.http1.response_encoding import encode_response
+from http_bridge.query_json import meta_of
 from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import ErrorCode, IngestError, MethodNotAllowedError
 from storage.spool.spool import SpoolStatus
@@ -72,6 +72,4 @@ def _envelope(error: IngestError, identifier: str) -> bytes:
     body: dict[str, object] = {"code": error.code, "message": error.message}
     if error.details:
         body["details"] = error.details
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    meta = {"requestId": identifier, "timestamp": f"{now}Z"}
-    return msgspec.json.encode({"success": False, "error": body, "meta": meta})
+    return msgspec.json.encode({"success": False, "error": body, "meta": meta_of(identifier)})

@@ -1,4 +1,4 @@
-"""Generate `seestack.ingest.v1` from the .proto file: `python proto/generate.py [FOLDER]`.
+"""Generate Python from the .proto files: `python proto/generate.py [FOLDER]`.
 
 FOLDER is where the package tree is written, by default this folder.
 """
@@ -10,11 +10,11 @@ from grpc_tools import protoc
 
 SOURCE = Path(__file__).parent
 BIN = Path(sys.executable).parent
-PROTO_FILE = "seestack/ingest/v1/ingest.proto"
+PROTO_FILES = ("seestack/ingest/v1/ingest.proto", "seestack/query/v1/query.proto")
 
 
 def generate(output: Path) -> None:
-    """Write ingest_pb2.py, ingest_pb2_grpc.py and their .pyi below `output`; exits when protoc refuses."""
+    """Write NAME_pb2.py, NAME_pb2_grpc.py and their .pyi of each file below `output`; exits when protoc refuses."""
     status = protoc.main(
         [
             "protoc",
@@ -25,7 +25,7 @@ def generate(output: Path) -> None:
             f"--mypy_out=quiet:{output}",
             f"--grpc_python_out={output}",
             f"--mypy_grpc_out=quiet:{output}",
-            PROTO_FILE,
+            *PROTO_FILES,
         ]
     )
     if status:

@@ -8,7 +8,12 @@ from typing import NamedTuple
 import grpc
 
 from server.contract.batch import IDEMPOTENCY_FIELD
-from storage.errors import IdempotencyKeyReusedError, StorageUnavailableError, WriterOverloadedError
+from storage.errors import (
+    IdempotencyKeyReusedError,
+    QueryTooLongError,
+    StorageUnavailableError,
+    WriterOverloadedError,
+)
 
 RETRY_AFTER_S = 1
 
@@ -166,6 +171,10 @@ def explain(error: Exception) -> IngestError:
             return ServiceUnavailableError()
         case IdempotencyKeyReusedError():
             return ValidationFailedError({IDEMPOTENCY_FIELD: "was used before with another body"})
+        case QueryTooLongError():
+            return ValidationFailedError(
+                {"from": "is too long ago: there are too many rows; narrow the range or filter"}
+            )
     unexpected = IngestError()
     unexpected.__cause__ = error
     return unexpected

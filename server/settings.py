@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     grpc_workers: int = Field(
         default_factory=lambda: _worker_count(), ge=1, le=64, description="processes that serve gRPC"
     )
+    query_workers: int = Field(
+        1, ge=0, le=64, description="processes that answer queries; with 0 the server only takes rows"
+    )
     tls_cert: Path | None = Field(
         None, description="PEM file of the certificate and its chain; both ports then speak TLS only"
     )

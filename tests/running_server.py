@@ -32,7 +32,8 @@ INGEST_PATH = "/ingest/v1/http-requests"
 ONE_OF_EACH = ("--http-workers", "1", "--grpc-workers", "1")
 TWO_OF_EACH = ("--http-workers", "2", "--grpc-workers", "2")
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-SERVE = (COMMAND, "serve", *FREE_PORTS, *ONE_OF_EACH)
+# Tests of queries ask for a process that answers them.
+SERVE = (COMMAND, "serve", *FREE_PORTS, *ONE_OF_EACH, "--query-workers", "0")
 START_TIMEOUT_S = 2 * PATIENCE_S  # it may wait for another server that starts
 STOP_TIMEOUT_S = PATIENCE_S
 

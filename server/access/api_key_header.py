@@ -16,7 +16,19 @@ def find_raw_key(header: Callable[[str], str | None], *, lenient: bool) -> str:
     raw_key = header(KEY_HEADER)
     if raw_key is None and lenient:
         raw_key = header(OLDER_KEY_HEADER)
-        authorization = header("authorization") or ""
-        if raw_key is None and authorization.lower().startswith(_BEARER):
-            raw_key = authorization[len(_BEARER) :]
+        if raw_key is None:
+            raw_key = _find_bearer(header)
     return raw_key.strip() if raw_key else ""
+
+
+def find_read_key(header: Callable[[str], str | None]) -> str:
+    """Return the raw key of a query, "" when there is none."""
+    raw_key = header(KEY_HEADER)
+    if raw_key is None:
+        raw_key = _find_bearer(header)
+    return raw_key.strip() if raw_key else ""
+
+
+def _find_bearer(header: Callable[[str], str | None]) -> str | None:
+    authorization = header("authorization") or ""
+    return authorization[len(_BEARER) :] if authorization.lower().startswith(_BEARER) else None

@@ -8,7 +8,7 @@ the same on the wire.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import grpc
 
@@ -16,69 +16,30 @@ from seestack.ingest.v1 import ingest_pb2
 from server.compiled.encoder import CompiledBatch, CompiledEncoder
 from server.contract.batch import RawBatch
 from server.contract.idempotency import IDEMPOTENCY_HEADER
-from server.contract.identifiers import REQUEST_ID_HEADER, choose_request_id
 from server.errors import IngestError, MalformedRequestError, ServiceUnavailableError
+from server.grpc.call import Context, IncomingCall
 from server.grpc.message_reads import MessageReads
-from server.grpc.messages import batch_error_of, decode_batch, status_of
+from server.grpc.messages import batch_error_of, decode_batch
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
 from server.request import IngestRequest
 from server.service import IngestService
 from storage.keys.api_keys import ApiKey
 
-# Where gRPC clients look for the google.rpc.Status of an error.
-STATUS_DETAILS_KEY = "grpc-status-details-bin"
 SERVICE_NAME = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 _UNARY = "IngestHttpRequests"
 _STREAM = "StreamHttpRequests"
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _Response = TypeVar("_Response")
 # The future outcomes of a stream's batches, in their order; None comes after the last.
 _Outcomes: TypeAlias = "asyncio.Queue[asyncio.Task[int | IngestError] | None]"
 
 
-class _Call:
-    """One call: its metadata, its request id, its messages, and its refusal."""
-
-    def __init__(self, context: "Context", protocol: Protocol, rpc: str) -> None:
-        self.context = context
-        self.protocol = protocol
-        self.target = {"rpc": rpc}
-        metadata: dict[str, str] = {}
-        for name, value in context.invocation_metadata() or ():
-            if isinstance(value, str):  # several of a name are one, as in HTTP (RFC 9110, 5.3)
-                metadata[name] = f"{metadata[name]},{value}" if name in metadata else value
-        self.header = metadata.get
-        self.request_id = choose_request_id(metadata.get(REQUEST_ID_HEADER))
-        context.set_trailing_metadata(((REQUEST_ID_HEADER, self.request_id),))
-
-    @property
-    def is_overdue(self) -> bool:
-        """Tell whether the deadline has passed: the client does not wait any more, so no work is begun for it."""
-        remaining = self.context.time_remaining()
-        return remaining is not None and remaining <= 0
-
-    async def read(self) -> bytes | None:
-        """Return the next message, None when there are no more."""
-        message = await self.context.read()
-        return None if message is grpc.aio.EOF else message
-
-    async def refuse(self, error: IngestError) -> NoReturn:
-        """End the call with the status of `error`."""
-        status = status_of(error, self.request_id)
-        trailing_metadata = (
-            (REQUEST_ID_HEADER, self.request_id),
-            (STATUS_DETAILS_KEY, status.SerializeToString()),
-        )
-        await self.context.abort(error.outcome.grpc_status, error.message, trailing_metadata)
-
-
 class _Batch(IngestRequest):
     """A batch of a stream, which has arrived."""
 
-    def __init__(self, call: _Call, data: bytes = b"") -> None:
+    def __init__(self, call: IncomingCall, data: bytes = b"") -> None:
         super().__init__(RequestRecord(call.protocol, call.request_id, call.target))
         self._call = call
         self._data = data
@@ -103,7 +64,7 @@ class _Batch(IngestRequest):
 class _UnaryBatch(_Batch):
     """The batch of a unary call, which may still be arriving."""
 
-    def __init__(self, call: _Call, reads: MessageReads) -> None:
+    def __init__(self, call: IncomingCall, reads: MessageReads) -> None:
         super().__init__(call)
         self._reads = reads
         self.idempotency_key = call.header(IDEMPOTENCY_HEADER)
@@ -152,12 +113,12 @@ class GrpcIngestService:
             reader.cancel()
 
     def _serve(
-        self, handle: "Callable[[_Call], Awaitable[_Response | IngestError]]", protocol: Protocol, rpc: str
+        self, handle: "Callable[[IncomingCall], Awaitable[_Response | IngestError]]", protocol: Protocol, rpc: str
     ) -> "Callable[[object, Context], Awaitable[_Response]]":
         """Return a handler for grpc.aio."""
 
         async def serve(_: object, context: "Context") -> "_Response":
-            call = _Call(context, protocol, rpc)
+            call = IncomingCall(context, protocol, rpc)
             if call.is_overdue:
                 self._service.reporter.report_abandoned(_Batch(call).record)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
@@ -174,13 +135,13 @@ class GrpcIngestService:
 
         return serve
 
-    async def _ingest(self, call: _Call) -> ingest_pb2.IngestHttpRequestsResponse | IngestError:
+    async def _ingest(self, call: IncomingCall) -> ingest_pb2.IngestHttpRequestsResponse | IngestError:
         outcome = await self._service.ingest(_UnaryBatch(call, self._reads))
         if isinstance(outcome, IngestError):
             return outcome
         return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=outcome)
 
-    async def _stream(self, call: _Call) -> IngestError | None:
+    async def _stream(self, call: IncomingCall) -> IngestError | None:
         outcomes: _Outcomes = asyncio.Queue()
         room = asyncio.Semaphore(self.MAX_AHEAD)
         reader = asyncio.create_task(self._read(call, outcomes, room))
@@ -204,7 +165,7 @@ class GrpcIngestService:
                 if (ingesting := outcomes.get_nowait()) is not None:
                     ingesting.cancel()
 
-    async def _read(self, call: _Call, outcomes: "_Outcomes", room: asyncio.Semaphore) -> IngestError | None:
+    async def _read(self, call: IncomingCall, outcomes: "_Outcomes", room: asyncio.Semaphore) -> IngestError | None:
         """Begin each batch of a stream as it comes, and return why there are no more, unless its client ended it."""
         if (refusal := await self._service.admit(_Batch(call))) is not None:
             return refusal

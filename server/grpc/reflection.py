@@ -1,5 +1,6 @@
 """gRPC server reflection, by which clients such as grpcurl and ghz learn the service without its .proto file."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import grpc
@@ -7,8 +8,6 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
-
-from server.grpc.handlers import SERVICE_NAME
 
 
 class _MethodFindingPool:
@@ -30,9 +29,9 @@ class _MethodFindingPool:
             return self._pool.FindFileContainingSymbol(service)
 
 
-def enable_reflection(server: grpc.aio.Server) -> None:
-    """Let clients ask `server` about its services."""
-    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+def enable_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    """Let clients ask `server` about these services of its own, and about those that every server has."""
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(
         names, server, pool=cast("descriptor_pool.DescriptorPool", _MethodFindingPool())
     )

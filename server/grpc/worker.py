@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from server.errors import ServiceUnavailableError
 from server.grpc.handlers import SERVICE_NAME, GrpcIngestService
 from server.grpc.message_reads import MessageReads
+from server.grpc.query_handlers import QUERY_SERVICE_NAME, GrpcQueryService
 from server.grpc.reflection import enable_reflection
 from server.grpc.server import GrpcServer
 from server.processes.listeners import join_host_port
@@ -50,6 +51,9 @@ async def run_worker(worker: Worker) -> None:
     await service.start()
     reads = MessageReads(max(1, settings.max_held_bytes // (settings.max_body_bytes * _READ_LIMIT_FACTOR)))
     handlers = GrpcIngestService(service, settings.grpc_max_calls, reads)
+    relay = worker.create_relay()
+    queries = GrpcQueryService(relay, settings.grpc_max_calls) if relay is not None else None
+    names = (SERVICE_NAME,) if queries is None else (SERVICE_NAME, QUERY_SERVICE_NAME)
     tls = open_tls(settings)
     health_servicer = _HealthServicer()
 
@@ -57,7 +61,9 @@ async def run_worker(worker: Worker) -> None:
         server = create_server(settings, tls)
         server.add_generic_rpc_handlers((handlers.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-        enable_reflection(server)
+        if queries is not None:
+            server.add_generic_rpc_handlers((queries.handler(),))
+        enable_reflection(server, names)
         return server
 
     server = GrpcServer(create, settings.grace_seconds)
@@ -77,6 +83,8 @@ async def run_worker(worker: Worker) -> None:
         follower.cancel()
     await health_servicer.enter_graceful_shutdown()
     handlers.stop_streams()
+    if queries is not None:
+        queries.stop_streams()
     await server.stop()
     await service.close()
     if server.is_damaged:

@@ -17,11 +17,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 from server.contract.batch import IDEMPOTENCY_FIELD
 from server.contract.fields import FIELDS
+from server.contract.query_method import QueryMethod
 from server.errors import ErrorCode
 from storage.writing.flush_report import FlushReport
 
 PREFIX: Final = "seestack_"
 ACCEPTED: Final = "accepted"
+ANSWERED: Final = "answered"
 ABANDONED: Final = "abandoned"  # the client went, or its deadline passed, before there was an answer
 STOPPED: Final = "stopped"  # a stream that its worker ended to stop itself, with all its batches answered
 # Where a batch can be wrong: the fields of an item, and what is around them.
@@ -107,6 +109,19 @@ LOOKUP_WAIT = Family(
     (),
     _SECONDS,
 )
+QUERIES = Family(
+    "queries",
+    "Queries that ended, by outcome: answered, abandoned, or the error's code.",
+    Kind.COUNTER,
+    (("method", QueryMethod), ("outcome", (ANSWERED, *ErrorCode, ABANDONED))),
+)
+QUERY_DURATION = Family(
+    "query_duration_seconds",
+    "Time from the head of a query to the end of its answer.",
+    Kind.HISTOGRAM,
+    (("method", QueryMethod),),
+    _SECONDS,
+)
 TLS_FAILURES = Family(
     "tls_handshake_failures",
     "TLS handshakes that failed. The gRPC library reports none of its own.",
@@ -119,7 +134,7 @@ CONNECTIONS = Family("database_connections", "Connections to Postgres that worke
 
 FAMILIES: Final = (
     REQUESTS, DURATION, ROWS, REFUSED, FLUSH_DURATION, FLUSH_ROWS, FLUSH_BYTES, FLUSH_FAILURES, LOOKUP_WAIT,
-    TLS_FAILURES,
+    QUERIES, QUERY_DURATION, TLS_FAILURES,
     QUEUE_BATCHES, QUEUE_BYTES, CONNECTIONS,
 )  # fmt: skip
 
@@ -173,6 +188,8 @@ class WorkerMetrics:
         self._flush_bytes = _Histogram(cells, FLUSH_BYTES)
         self._flush_failures = POSITIONS[FLUSH_FAILURES.name][()]
         self._lookup_wait = _Histogram(cells, LOOKUP_WAIT)
+        self._queries = POSITIONS[QUERIES.name]
+        self._query_durations = {method: _Histogram(cells, QUERY_DURATION, method) for method in QueryMethod}
         self._tls_failures = POSITIONS[TLS_FAILURES.name]
         self._queue_batches = POSITIONS[QUEUE_BATCHES.name][()]
         self._queue_bytes = POSITIONS[QUEUE_BYTES.name][()]
@@ -204,6 +221,11 @@ class WorkerMetrics:
     def observe_lookup_wait(self, wait_s: float) -> None:
         """Count a request that waited for the look-up of its key."""
         self._lookup_wait.observe(wait_s)
+
+    def count_query(self, method: QueryMethod, outcome: str, duration_s: float) -> None:
+        """Count a query that ended: ANSWERED, ABANDONED, or an ErrorCode."""
+        self._cells[self._queries[method, outcome]] += 1
+        self._query_durations[method].observe(duration_s)
 
     def count_failed_handshake(self, protocol: Protocol) -> None:
         """Count a TLS handshake that failed."""

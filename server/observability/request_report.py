@@ -12,7 +12,7 @@ from server.errors import ErrorCode, IngestError
 from server.observability.log import event_fields
 from server.observability.metrics import ABANDONED, ACCEPTED, REFUSABLE_FIELDS, STOPPED, Protocol, WorkerMetrics
 
-_LEVELS = {ErrorCode.INTERNAL_ERROR: logging.ERROR, ErrorCode.SERVICE_UNAVAILABLE: logging.WARNING}
+LEVELS = {ErrorCode.INTERNAL_ERROR: logging.ERROR, ErrorCode.SERVICE_UNAVAILABLE: logging.WARNING}
 _REFUSABLE_FIELDS = frozenset(REFUSABLE_FIELDS)
 
 _logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class RequestReporter:
         self._metrics.count_rows(record.protocol, rows)
         if _logger.isEnabledFor(logging.DEBUG):
             status: object = 202 if record.protocol is Protocol.HTTP else "OK"
-            _log(logging.DEBUG, "request accepted", record, ACCEPTED, duration_s, status=status, rows=rows)
+            log_request(logging.DEBUG, "request accepted", record, ACCEPTED, duration_s, status=status, rows=rows)
 
     def report_refused(self, record: RequestRecord, error: IngestError) -> None:
         """Report a request that was answered with `error`; its cause, if any, is an unexpected exception."""
@@ -50,12 +50,12 @@ class RequestReporter:
         # The position of broken JSON is in details, too, but it is not a field.
         wrong = _fields_in(error.details) if error.code is ErrorCode.VALIDATION_ERROR else set()
         self._metrics.count_refused(wrong)
-        level = _LEVELS.get(error.code, logging.INFO)
+        level = LEVELS.get(error.code, logging.INFO)
         if _logger.isEnabledFor(level) and self._limit.admits(level, (record.project_id, error.code)):
             outcome = error.outcome
             status = outcome.http_status if record.protocol is Protocol.HTTP else outcome.grpc_status.name
             cause = error.__cause__ if error.code is ErrorCode.INTERNAL_ERROR else None
-            _log(
+            log_request(
                 level, "request refused", record, error.code, duration_s,
                 status=status, rows=0, wrong_fields=" ".join(sorted(wrong)) or None, cause=cause,
             )  # fmt: skip
@@ -64,7 +64,7 @@ class RequestReporter:
         """Report a request whose client did not wait for the answer."""
         duration_s = self._count(record, ABANDONED)
         if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, (record.project_id, ABANDONED)):
-            _log(logging.INFO, "request abandoned", record, ABANDONED, duration_s, status="CANCELLED", rows=0)
+            log_request(logging.INFO, "request abandoned", record, ABANDONED, duration_s, status="CANCELLED", rows=0)
 
     def report_stopped(self, record: RequestRecord) -> None:
         """Report a stream that ends because its worker stops."""
@@ -123,7 +123,7 @@ def _fields_in(details: Iterable[str]) -> set[str]:
     return names & _REFUSABLE_FIELDS
 
 
-def _log(
+def log_request(
     level: int,
     message: str,
     record: RequestRecord,
@@ -133,6 +133,7 @@ def _log(
     cause: BaseException | None = None,
     **fields: object,
 ) -> None:
+    """Write the line of a request that has ended."""
     extra = event_fields(
         request_id=record.request_id, project_id=record.project_id, protocol=record.protocol, **record.target,
         outcome=outcome, **fields, duration_ms=round(duration_s * 1000, 3),

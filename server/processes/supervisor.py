@@ -13,11 +13,13 @@ from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import Cells
 from server.processes.signals import Flag
 from server.processes.worker_process import STOP_MARGIN_S, WorkerProcess
+from server.query.relay.channel import create_channel
 from server.settings import Settings
 
 # Workers are started by their module's name: this package does not import the bridge.
 HTTP_MODULE = "http_bridge"
 GRPC_MODULE = "server.grpc.worker"
+QUERY_MODULE = "http_bridge.query_worker"
 
 READY_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1
@@ -40,7 +42,7 @@ class WorkerStartError(Exception):
 
 
 class Supervisor:
-    """Runs `http_workers` and `grpc_workers` processes with the given settings until told to stop."""
+    """Runs `http_workers`, `grpc_workers` and `query_workers` processes with the given settings until told to stop."""
 
     def __init__(
         self,
@@ -58,12 +60,19 @@ class Supervisor:
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         lifeline, self._lifeline_end = os.pipe()
         shared = (lifeline, create_buckets_file())
+        # Both ends are kept open, so that queries wait while a query process is started again.
+        front_end, query_end = create_channel()
+        front = (*shared, front_end)
         self._workers = [
             *(
-                WorkerProcess("http", http_module, environment, (*shared, http_listener.fileno()))
+                WorkerProcess("http", http_module, environment, (*front, http_listener.fileno()))
                 for _ in range(settings.http_workers)
             ),
-            *(WorkerProcess("grpc", grpc_module, environment, shared) for _ in range(settings.grpc_workers)),
+            *(WorkerProcess("grpc", grpc_module, environment, front) for _ in range(settings.grpc_workers)),
+            *(
+                WorkerProcess("query", QUERY_MODULE, environment, (*shared, query_end))
+                for _ in range(settings.query_workers)
+            ),
         ]
 
     @property
@@ -73,7 +82,7 @@ class Supervisor:
 
     @property
     def restarts(self) -> Counter[str]:
-        """How often workers were started again, by their kind, "http" or "grpc"."""
+        """How often workers were started again, by their kind, "http", "grpc" or "query"."""
         restarts: Counter[str] = Counter()
         for worker in self._workers:
             restarts[worker.kind] += max(0, worker.starts - 1)

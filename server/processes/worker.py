@@ -18,6 +18,8 @@ from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
 from server.processes import worker_process
 from server.processes.free_memory import give_back_regularly
+from server.query.relay.client import QueryRelay
+from server.query.service import QueryService
 from server.service import IngestService
 from server.settings import Settings, load_settings
 
@@ -28,11 +30,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD [LISTEN_FD]`.
+    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD QUERY_FD [LISTEN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
     CELLS_FD is the shared memory of its metrics; BUCKETS_FD is the file in which all workers count what keys with
-    limits send.
+    limits send. QUERY_FD is an end of the channel through which queries get to the query processes.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Worker:
     metrics: WorkerMetrics
     lifeline_fd: int
     buckets_fd: int
+    query_fd: int
     listen_fd: int | None
 
     @classmethod
@@ -49,9 +52,10 @@ class Worker:
         configure_logging(settings.log_level)
         _allow_many_connections()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, cells_fd, lifeline_fd, buckets_fd, *listen_fd = map(int, sys.argv[1:])
+        ready_fd, cells_fd, lifeline_fd, buckets_fd, query_fd, *listen_fd = map(int, sys.argv[1:])
         metrics = WorkerMetrics(map_cells(cells_fd))
-        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, listen_fd[0] if listen_fd else None)
+        listener = listen_fd[0] if listen_fd else None
+        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, query_fd, listener)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         threading.Thread(target=give_back_regularly, name="free memory", daemon=True).start()
         return worker
@@ -64,6 +68,17 @@ class Worker:
         return IngestService(
             self.settings, database_url=url.get_secret_value(), name=name, metrics=self.metrics, buckets=buckets
         )
+
+    def create_query_service(self) -> QueryService:
+        """Return the service layer for queries."""
+        url = self.settings.database_url
+        assert url is not None  # noqa: S101 - the supervisor always passes one
+        buckets = Buckets(self.buckets_fd)
+        return QueryService(url.get_secret_value(), name="query", metrics=self.metrics, buckets=buckets)
+
+    def create_relay(self) -> QueryRelay | None:
+        """Return what forwards queries to the query processes, None when there are none."""
+        return QueryRelay(self.query_fd) if self.settings.query_workers else None
 
     def stop_requested(self) -> asyncio.Event:
         """Return an event that SIGTERM sets from now on; to be called on the event loop."""

@@ -35,7 +35,13 @@ def test_calls_and_streams_outlive_the_age_of_their_connection(
     with closing(listen("127.0.0.1", 0)) as listener, closing(reserve("127.0.0.1", 0)) as grpc_port:
         port = grpc_port.getsockname()[1]
         settings = load_settings(
-            database_url=database_url, data_dir=tmp_path, http_workers=1, grpc_workers=1, grpc_port=port, spool="off"
+            database_url=database_url,
+            data_dir=tmp_path,
+            grpc_port=port,
+            spool="off",
+            http_workers=1,
+            grpc_workers=1,
+            query_workers=0,
         )
         supervisor = Supervisor(settings, listener, grpc_module=MODULE)
         supervisor.start(Flag())

@@ -153,7 +153,7 @@ def test_a_worker_that_dies_leaves_its_counts_but_not_its_gauges(monkeypatch: py
     monkeypatch.chdir(ROOT)
     stop = Flag()
     with closing(listen("127.0.0.1", 0)) as listener:
-        settings = load_settings(http_workers=1, grpc_workers=1)
+        settings = load_settings(http_workers=1, grpc_workers=1, query_workers=0)
         supervisor = Supervisor(settings, listener, http_module=BRIEF_WORKER, grpc_module=BRIEF_WORKER)
         supervisor.start(Flag())
         watcher = threading.Thread(target=supervisor.watch, args=(stop, Flag()))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import create_cells
+from server.query.relay.channel import create_channel
 from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
 from tests.project.repository import ROOT
@@ -23,11 +24,11 @@ def orphaned_worker(module: str, folder: Path) -> Iterator["subprocess.Popen[byt
     read_end, ready_fd = os.pipe()
     os.close(read_end)
     lifeline_fd, lifeline_end = os.pipe()
-    cells_fd, buckets_fd = create_cells(), create_buckets_file()
+    cells_fd, buckets_fd, channel_ends = create_cells(), create_buckets_file(), create_channel()
     settings = {"DATABASE_URL": NOWHERE, "DATA_DIR": str(folder), "GRACE_SECONDS": "0", "SPOOL": "off"}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        inherited = (ready_fd, cells_fd, lifeline_fd, buckets_fd, listener.fileno())
+        inherited = (ready_fd, cells_fd, lifeline_fd, buckets_fd, channel_ends[0], listener.fileno())
         worker = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, inherited)],
             pass_fds=inherited, cwd=ROOT,
@@ -40,7 +41,7 @@ def orphaned_worker(module: str, folder: Path) -> Iterator["subprocess.Popen[byt
         finally:
             worker.kill()
             worker.wait()
-            for descriptor in (ready_fd, lifeline_fd, cells_fd, buckets_fd):
+            for descriptor in (ready_fd, lifeline_fd, cells_fd, buckets_fd, *channel_ends):
                 os.close(descriptor)
 
 

@@ -56,7 +56,7 @@ def test_a_worker_that_cannot_be_imported_says_so_in_a_log_line(
 ) -> None:
     monkeypatch.chdir(ROOT)
     with closing(listen("127.0.0.1", 0)) as listener:
-        settings = load_settings(database_url="postgresql://unused", http_workers=1, grpc_workers=1)
+        settings = load_settings(database_url="postgresql://unused", http_workers=1, grpc_workers=1, query_workers=0)
         supervisor = Supervisor(settings, listener, http_module=UNIMPORTABLE, grpc_module=UNIMPORTABLE)
         with pytest.raises(WorkerStartError):
             supervisor.start(Flag())

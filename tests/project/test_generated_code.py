@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.project.repository import ROOT
 
-GENERATED = Path("seestack/ingest/v1")
+PACKAGES = {"ingest": Path("seestack/ingest/v1"), "query": Path("seestack/query/v1")}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -15,11 +15,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_generated_code_is_fresh(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "proto/generate.py", tmp_path], cwd=ROOT, check=True, timeout=60)
-    fresh = contents(tmp_path / GENERATED)
-    kept = contents(ROOT / "proto" / GENERATED)
-    assert set(fresh) == {"ingest_pb2.py", "ingest_pb2.pyi", "ingest_pb2_grpc.py", "ingest_pb2_grpc.pyi"}
-    assert set(kept) == set(fresh)
-    assert [name for name in fresh if kept[name] != fresh[name]] == []
+    for name, folder in PACKAGES.items():
+        fresh = contents(tmp_path / folder)
+        kept = contents(ROOT / "proto" / folder)
+        assert set(fresh) == {f"{name}_pb2.py", f"{name}_pb2.pyi", f"{name}_pb2_grpc.py", f"{name}_pb2_grpc.pyi"}
+        assert set(kept) == set(fresh)
+        assert [file for file in fresh if kept[file] != fresh[file]] == []
 
 
 def test_the_proto_file_passes_its_linter() -> None:

@@ -1,0 +1,51 @@
+"""The paths of queries: each is handed to a query process, and its answer is handed on as it is."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from flask import Flask, Response, g, request
+
+from http_bridge.http1.greenlets import wait
+from http_bridge.http_request import HttpRequest
+from server.contract.query_method import QueryMethod
+from server.observability.metrics import Protocol
+from server.query.relay.client import QueryRelay, Reply
+from server.query.relay.frames import HEADERS, Call
+
+ROOT: Final = "/api/v1/http-requests"
+PATHS: Final[Mapping[QueryMethod, str]] = {
+    QueryMethod.LIST: ROOT,
+    QueryMethod.STATS: f"{ROOT}/stats",
+    QueryMethod.TIME_SERIES: f"{ROOT}/timeseries",
+    QueryMethod.TOP_HOSTS: f"{ROOT}/top-hosts",
+    QueryMethod.TOP_ENDPOINTS: f"{ROOT}/top-endpoints",
+    QueryMethod.TRACE: f"{ROOT}/by-trace",
+}
+
+
+def add_query_routes(app: Flask, relay: QueryRelay) -> None:
+    """Serve the paths of queries by `relay`."""
+    for method, path in PATHS.items():
+        app.add_url_rule(path, method, _view_of(method, relay), methods=["GET"])
+
+
+def _view_of(method: QueryMethod, relay: QueryRelay) -> Callable[[], Response]:
+    def query() -> Response:
+        asked: HttpRequest = g.request
+        headers = {name: value for name in HEADERS if (value := asked.header(name)) is not None}
+        parameters = list(request.args.items(multi=True))
+        record = asked.record
+        call = Call(method, Protocol.HTTP, record.request_id, dict(record.target), headers, parameters)
+        reply = wait(relay.ask(call))
+        g.reply_headers = reply.headers
+        return Response(b"".join(_messages(reply)), headers=dict(reply.headers))
+
+    return query
+
+
+def _messages(reply: Reply) -> Iterator[bytes]:
+    try:
+        while (message := wait(reply.read())) is not None:
+            yield message
+    finally:
+        reply.close()
