@@ -109,6 +109,9 @@ class Settings(BaseSettings):
         Spooling.ON, description="`on` keeps batches on the local disk while the database is down; `off` answers 503"
     )
     spool_max_bytes: int = Field(2**30, ge=2**20, description="most that the spool may hold, in bytes")
+    rollup_retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="days that sums over rows are kept for; without it, for ever"
+    )
     compiled: Compiled = Field(
         Compiled.AUTO,
         description="`auto` encodes batches by compiled code where it is built, `off` always by pure Python, slower",

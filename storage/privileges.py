@@ -28,6 +28,13 @@ SERVER_GRANTS = (
     Grant("SELECT", "http_request_rows"),
     Grant("INSERT", "http_request_rows"),
     Grant("SELECT", "readable_rows"),
+    Grant("SELECT", "rollup_state"),
+    Grant("UPDATE", "rollup_state"),
+    *(
+        Grant(privilege, table)
+        for table in ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged")
+        for privilege in ("SELECT", "INSERT", "DELETE")
+    ),
     # Rows that a server of an earlier version has spooled.
     Grant("SELECT", "http_requests"),
     Grant("INSERT", "http_requests"),

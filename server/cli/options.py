@@ -40,6 +40,7 @@ _METAVARS: dict[str, str] = {
     "log_level": "|".join(LogLevel),
     "spool": "|".join(Spooling),
     "spool_max_bytes": "BYTES",
+    "rollup_retention_days": "DAYS",
 }
 
 

@@ -2,6 +2,7 @@
 
 from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
+from server.database.rollup_upkeep import RollupUpkeep
 from server.query.service import QueryService
 from server.service import IngestService
 from server.settings import Settings
@@ -12,5 +13,5 @@ def connections_needed(settings: Settings) -> int:
     """Return the most connections of a server with these settings: those of its workers and of the main process."""
     workers = settings.http_workers + settings.grpc_workers
     queries = settings.query_workers * QueryService.CONNECTIONS
-    main_process = Maintenance.CONNECTIONS + LaterWork.CONNECTIONS + Drainer.CONNECTIONS
+    main_process = Maintenance.CONNECTIONS + RollupUpkeep.CONNECTIONS + LaterWork.CONNECTIONS + Drainer.CONNECTIONS
     return workers * IngestService.CONNECTIONS + queries + main_process

@@ -14,6 +14,7 @@ from server.database.first_key import ensure_first_keys
 from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
+from server.database.rollup_upkeep import RollupUpkeep
 from server.database.setup import open_database, require_grants
 from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
@@ -64,12 +65,16 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         stack.callback(maintenance.stop)
         later_work = LaterWork(database_url)
         stack.callback(later_work.stop)
+        rollups = RollupUpkeep(database_url, settings.rollup_retention_days)
+        stack.callback(rollups.stop)
         drain = SpoolDrain(effective)
         stack.callback(drain.stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
         supervisor = Supervisor(effective, http_listener)
-        stack.callback(MetricsPage(metrics_listener, effective, supervisor, partitions, later_work, drain).stop)
+        stack.callback(
+            MetricsPage(metrics_listener, effective, supervisor, partitions, later_work, rollups, drain).stop
+        )
         supervisor.start(signals.stop)
         if not signals.stop.is_set():
             _logger.info("serving", extra=_addresses(effective))

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from server.compiled.encoder import is_chosen
 from server.database.later_work import LaterWork
 from server.database.partition_upkeep import PartitionUpkeep
+from server.database.rollup_upkeep import RollupUpkeep
 from server.database.spool_drain import SpoolDrain
 from server.observability.metrics import FAMILIES, POSITIONS, PREFIX, Family, Kind
 from server.processes.supervisor import Supervisor
@@ -42,10 +43,11 @@ class MetricsPage:
         supervisor: Supervisor,
         partitions: PartitionUpkeep,
         later_work: LaterWork,
+        rollups: RollupUpkeep,
         drain: SpoolDrain,
     ) -> None:
         registry = CollectorRegistry()
-        registry.register(_MetricsCollector(settings, supervisor, partitions, later_work, drain))
+        registry.register(_MetricsCollector(settings, supervisor, partitions, later_work, rollups, drain))
         self._server = _Server(listener, registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -65,12 +67,14 @@ class _MetricsCollector(Collector):
         supervisor: Supervisor,
         partitions: PartitionUpkeep,
         later_work: LaterWork,
+        rollups: RollupUpkeep,
         drain: SpoolDrain,
     ) -> None:
         self._settings = settings
         self._supervisor = supervisor
         self._partitions = partitions
         self._later_work = later_work
+        self._rollups = rollups
         self._drain = drain
         self._started_at = time.time()
 
@@ -84,6 +88,7 @@ class _MetricsCollector(Collector):
         for family in FAMILIES:
             yield _metric_of(family, totals)
         yield from self._about_spool()
+        yield from self._about_rollups()
         yield _gauge("missing_partitions", "Days near today whose partition is not made yet.", self._partitions.missing)
         yield _gauge(
             "days_to_close", "Days that are over whose index is not rebuilt yet.", self._later_work.days_to_close
@@ -106,6 +111,28 @@ class _MetricsCollector(Collector):
             is_chosen(self._settings.compiled),
         )
         yield _gauge("process_start_time_seconds", "When the server was started, in Unix time.", self._started_at)
+
+    def _about_rollups(self) -> Iterator[Metric]:
+        figures = self._rollups.figures
+        for name, documentation, value in (
+            ("rolled_up_rows", "Rows that this server summed up in rollups.", figures.rows),
+            ("rollup_groups", "Rows of rollups that this server wrote for them.", figures.groups),
+            (
+                "rollup_other_rows",
+                "Rows that rollups count as {other}: too many hosts or endpoints.",
+                figures.other_rows,
+            ),
+            ("rollup_failures", "Attempts to keep the rollups that failed.", figures.failures),
+        ):
+            counter = CounterMetricFamily(PREFIX + name, documentation)
+            counter.add_metric([], value)
+            yield counter
+        yield _gauge("rollup_lag_seconds", "Age of the oldest row that may not be in the rollups.", figures.lag_s)
+        yield _gauge(
+            "rollup_lag_transactions",
+            "Transactions since those whose rows are in the rollups.",
+            figures.lag_transactions,
+        )
 
     def _about_spool(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(

@@ -68,6 +68,7 @@ CHANGED: dict[str, Any] = {
     "log_level": LogLevel.DEBUG,
     "spool": Spooling.OFF,
     "spool_max_bytes": 2**20,
+    "rollup_retention_days": 400,
     "compiled": Compiled.OFF,
 }
 
