@@ -1,4 +1,7 @@
-"""What is done for rows after they were stored: summaries of what was filled, and the closing of days that are over."""
+"""What is done for rows after they were stored.
+
+Rows of an earlier version are moved, what was filled gets summaries, and days that are over are closed.
+"""
 
 import logging
 import threading
@@ -7,6 +10,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from server.database.row_moving import RowMoving
 from storage.brin_ranges import RangeSummaries
 from storage.closed_days import close_days, days_to_close
 from storage.database import connect
@@ -14,6 +18,7 @@ from storage.errors import StorageError
 from storage.privileges import owns_schema
 
 INTERVAL_S = 2.0
+MOVING_S = 1.0  # between two pauses of INTERVAL_S: rows that come have the machine most of the time
 CLOSING_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 10.0
 STOP_TIMEOUT_S = 2.0
@@ -28,6 +33,7 @@ class LaterWork:
 
     def __init__(self, database_url: str) -> None:
         self.days_to_close = 0  # when it was last looked
+        self.moving = RowMoving()
         self._url = database_url
         self._summaries = RangeSummaries()
         self._next_closing_at = 0.0
@@ -61,7 +67,9 @@ class LaterWork:
         while not self._stopped.is_set():
             if owns_schema(connection):
                 self._summaries.summarize(connection)
-                if time.monotonic() >= self._next_closing_at:
+                if not self.moving.is_over:
+                    self.moving.work(connection, MOVING_S)
+                elif time.monotonic() >= self._next_closing_at:
                     self._close_days(connection)
             self._is_told = False
             self._stopped.wait(INTERVAL_S)

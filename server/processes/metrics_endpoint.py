@@ -93,6 +93,9 @@ class _MetricsCollector(Collector):
         yield _gauge(
             "days_to_close", "Days that are over whose index is not rebuilt yet.", self._later_work.days_to_close
         )
+        yield _gauge(
+            "unmoved_bytes", "Of the table of earlier versions, yet to be moved.", self._later_work.moving.unmoved_bytes
+        )
         restarts = CounterMetricFamily(
             f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
         )

@@ -1,19 +1,25 @@
 """Rows that were stored before `http_request_rows` was made, and what older servers and their spools send."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 import storage.migrations
+from server.database import row_moving
+from server.database.row_moving import RowMoving
 from storage.database import connect
 from storage.migrations import all_migrations, migrate
+from storage.partitions import partition_name
 from tests.storage.rows import rows_by_id
+from tests.storage.waiting import run_at_once
 
 OLD = [migration for migration in all_migrations() if migration.version < 7]
 OF_TODAY = """
-CREATE TABLE http_requests_today PARTITION OF http_requests
+CREATE TABLE http_requests_{today} PARTITION OF http_requests
    FOR VALUES FROM (date_trunc('day', now())) TO (date_trunc('day', now()) + interval '1 day')
 """
 INSERT = """
@@ -29,7 +35,7 @@ SELECT overlay(overlay(gen_random_uuid()::text PLACING '019a' FROM 1) PLACING '7
   FROM generate_series(1, %(rows)s) AS number
 """
 ROWS = 1_000
-SELECT = "SELECT * FROM http_requests ORDER BY id"
+TODAY = datetime.now(UTC).date()
 MAPPED = """
 SELECT project, "timestamp", duration_ms, request_size, response_size, status_code, is_inbound, trace_is_dashed, trace,
        method, host, path, other_trace, user_id, error_fingerprint, long_duration_ms, long_request_size,
@@ -49,10 +55,15 @@ def old(database_url: str, project: UUID, monkeypatch: pytest.MonkeyPatch) -> It
         with monkeypatch.context() as patch:
             patch.setattr(storage.migrations, "all_migrations", lambda: OLD)
             migrate(connection)
-        connection.execute(OF_TODAY)
+        connection.execute(OF_TODAY.format(today=f"{TODAY:%Y%m%d}").encode())
         connection.execute("INSERT INTO projects (id, name) VALUES (%s, 'shop')", (project,))
         connection.execute(INSERT, {"project": project, "rows": ROWS})
         yield connection
+
+
+def rows_as_moved(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """Return all rows without when they were received, which is part of a moved row's id, in ms."""
+    return [{name: value for name, value in row.items() if name != "received_at"} for row in rows_by_id(connection)]
 
 
 def test_the_view_shows_what_the_table_held(old: psycopg.Connection) -> None:
@@ -65,15 +76,12 @@ def test_the_view_shows_what_the_table_held(old: psycopg.Connection) -> None:
 def test_what_is_stored_through_the_view_is_stored_as_rows(old: psycopg.Connection, project: UUID) -> None:
     migrate(old)
     unmoved = old.execute(MAPPED.format("readable_rows").encode()).fetchall()
-    before = rows_by_id(old)
+    before = rows_as_moved(old)
     old.execute("CREATE TEMPORARY TABLE sent AS SELECT * FROM http_requests_before")
     old.execute("TRUNCATE http_requests_before")
     old.execute("INSERT INTO http_requests SELECT * FROM sent")
     assert old.execute(MAPPED.format("http_request_rows").encode()).fetchall() == unmoved
-    stored = rows_by_id(old)
-    for row in (*stored, *before):
-        del row["received_at"]  # is in the id
-    assert stored == before
+    assert rows_as_moved(old) == before
 
 
 def test_a_project_that_is_not_there_is_named(connection: psycopg.Connection, project: UUID) -> None:
@@ -91,3 +99,61 @@ def test_who_might_use_the_table_may_use_what_takes_its_place(old: psycopg.Conne
     assert [name for (name,) in granted] == [
         "http_request_rows", "http_requests", "http_requests_before", "readable_rows",
     ]  # fmt: skip
+
+
+def test_rows_are_moved_in_steps_and_seen_once_at_any_moment(
+    old: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_moving, "STEP_BLOCKS", 2)
+    before = rows_as_moved(old)
+    migrate(old)
+    moving = RowMoving()
+    steps = 0
+    while moving.work(old, 0.0001):
+        assert rows_as_moved(old) == before
+        steps += 1
+    assert steps > 10
+    assert_moved(old, before)
+    assert moving.unmoved_bytes == 0
+
+
+def test_several_servers_move_rows_at_once_and_those_of_deleted_projects_too(
+    old: psycopg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_moving, "STEP_BLOCKS", 2)
+    before = rows_as_moved(old)
+    old.execute("DELETE FROM projects")
+    migrate(old)
+
+    def move() -> None:
+        moving = RowMoving()
+        with connect(database_url) as connection:
+            while not moving.is_over:
+                moving.work(connection, 0.01)
+
+    run_at_once(3, move)
+    assert_moved(old, before)
+
+
+def test_a_reader_holds_up_no_more_than_the_end_of_a_partition(old: psycopg.Connection, database_url: str) -> None:
+    before = rows_as_moved(old)
+    migrate(old)
+    moving = RowMoving()
+    with psycopg.connect(database_url) as reader:
+        reader.execute("SELECT count(*) FROM http_requests")
+        while moving.work(old, 3_600):
+            continue
+        assert not moving.is_over
+        assert rows_as_moved(old) == before
+    while moving.work(old, 3_600):
+        continue
+    assert_moved(old, before)
+
+
+def assert_moved(connection: psycopg.Connection, before: list[dict[str, Any]]) -> None:
+    assert rows_as_moved(connection) == before
+    found = connection.execute("SELECT DISTINCT tableoid::regclass::text FROM http_request_rows ORDER BY 1").fetchall()
+    assert [name for (name,) in found] == [partition_name(TODAY), "http_request_rows_ahead", "http_request_rows_older"]
+    left = "SELECT relname FROM pg_class WHERE relname ~ '^http_requests_' AND relkind IN ('r', 'p')"
+    assert connection.execute(left).fetchall() == []
+    assert connection.execute(MAPPED.format("readable_rows").encode()).rowcount == ROWS
