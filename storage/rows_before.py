@@ -24,11 +24,10 @@ BLOCK_BYTES = 8192
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s)"
 _MOVER_LOCK = ADVISORY_LOCK + 1
 _SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
-_EXISTS = "SELECT to_regclass('http_requests_before') IS NOT NULL"
-# Days come newest first, those with dates of no day at last.
+# Of the table itself, too, as long as it is there. Days come newest first, those with dates of no day at last.
 _PARTITIONS = """
-SELECT relname, (pg_relation_size(oid) / current_setting('block_size')::int)::int
-  FROM pg_partition_tree('http_requests_before') JOIN pg_class ON oid = relid WHERE isleaf AND relkind = 'r'
+SELECT relname, (pg_relation_size(oid) / current_setting('block_size')::int)::int, isleaf AND relkind = 'r'
+  FROM pg_partition_tree(to_regclass('http_requests_before')) JOIN pg_class ON oid = relid
  ORDER BY substring(relname FROM '\\d+$') DESC NULLS LAST, relname
 """
 # The view's trigger stores rows in their new form.
@@ -63,14 +62,10 @@ class BusyError(Exception):
     """Another server moves rows at this moment, or did since this one looked."""
 
 
-def has_rows_before(connection: psycopg.Connection) -> bool:
-    """Tell whether the table of earlier versions is still there."""
-    return connection.execute(_EXISTS).fetchone() == (True,)
-
-
-def unmoved_partitions(connection: psycopg.Connection) -> list[Unmoved]:
-    """Return what is to be moved, in the order in which it should be; the table must be there."""
-    return [Unmoved(*row) for row in connection.execute(_PARTITIONS)]
+def unmoved_partitions(connection: psycopg.Connection) -> list[Unmoved] | None:
+    """Return what is to be moved, in the order in which it should be; None when the table is gone."""
+    found = connection.execute(_PARTITIONS).fetchall()
+    return [Unmoved(name, blocks or 0) for name, blocks, has_rows in found if has_rows] if found else None
 
 
 def move_rows(connection: psycopg.Connection, partition: str, first_block: int, end_block: int) -> int:

@@ -12,7 +12,7 @@ from storage.errors import NoDatabaseError, SchemaError, StorageUnavailableError
 from storage.migrations import has_history, missing_migrations, rehearse
 from storage.partitions import days_due
 from storage.privileges import owns_schema
-from storage.rows_before import BLOCK_BYTES, has_rows_before, unmoved_partitions
+from storage.rows_before import BLOCK_BYTES, unmoved_partitions
 
 
 def check_database(settings: Settings) -> str:
@@ -48,7 +48,7 @@ def _check_schema(connection: psycopg.Connection) -> list[str]:
             f"schema up to date; role {connection.info.user} may not make partitions: run `seestack-ingest migrate` as "
             "the tables' owner every day"
         ]
-    unmoved = sum(blocks for _, blocks in unmoved_partitions(connection)) if has_rows_before(connection) else 0
+    unmoved = sum(blocks for _, blocks in unmoved_partitions(connection) or [])
     due = len(days_due(connection, datetime.now(UTC).date()))
     return [
         "schema up to date",

@@ -12,7 +12,6 @@ from storage.rows_before import (
     Unmoved,
     drop_partition,
     drop_table,
-    has_rows_before,
     move_rows,
     unmoved_partitions,
 )
@@ -56,8 +55,8 @@ class RowMoving:
 
     def _look(self, connection: psycopg.Connection) -> bool:
         """Return whether nothing is left."""
-        self.is_over = not has_rows_before(connection)
-        self._unmoved = [] if self.is_over else unmoved_partitions(connection)
+        unmoved = unmoved_partitions(connection)
+        self.is_over, self._unmoved = unmoved is None, unmoved or []
         left = (max(0, blocks - self._next_blocks.get(partition, 0)) for partition, blocks in self._unmoved)
         self.unmoved_bytes = BLOCK_BYTES * sum(left)
         return self.is_over
