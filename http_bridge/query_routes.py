@@ -1,6 +1,7 @@
 """The paths of queries: each is handed to a query process, and its answer is handed on as it is."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from flask import Flask, Response, g, request
@@ -20,6 +21,7 @@ PATHS: Final[Mapping[QueryMethod, str]] = {
     QueryMethod.TOP_HOSTS: f"{ROOT}/top-hosts",
     QueryMethod.TOP_ENDPOINTS: f"{ROOT}/top-endpoints",
     QueryMethod.TRACE: f"{ROOT}/by-trace",
+    QueryMethod.EXPORT: f"{ROOT}/export",
 }
 
 
@@ -38,7 +40,11 @@ def _view_of(method: QueryMethod, relay: QueryRelay) -> Callable[[], Response]:
         call = Call(method, Protocol.HTTP, record.request_id, dict(record.target), headers, parameters)
         reply = wait(relay.ask(call))
         g.reply_headers = reply.headers
-        return Response(b"".join(_messages(reply)), headers=dict(reply.headers))
+        # The first message is waited for here, so that a refusal has its own status.
+        messages = _messages(reply)
+        first = next(messages, b"")
+        body = chain((first,), messages) if method is QueryMethod.EXPORT else first
+        return Response(body, headers=dict(reply.headers))
 
     return query
 

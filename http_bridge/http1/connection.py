@@ -6,14 +6,15 @@ The requests of a connection are answered one after the other; slow clients cost
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from http_bridge.http1.environ import Environ, connection_environ
 from http_bridge.http1.greenlets import run_synchronous
 from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.request_parser import Request, RequestParser
-from http_bridge.http1.response_encoding import encode_response
+from http_bridge.http1.response_encoding import encode_chunk, encode_response, is_of_any_length
 from server.errors import IngestError, ServiceUnavailableError
 
 Application: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -189,16 +190,40 @@ class HttpConnection(asyncio.Protocol):
             started[:] = status, headers
 
         chunks = await run_synchronous(self._application, request.environ, start_response)
-        body = b"".join(chunks)
-        if hasattr(chunks, "close"):
-            chunks.close()
-        status, headers = started
-        # The rest of an unread body would be taken for the next request.
-        is_last = request.is_last or self._is_stopping or not request.body.is_complete
-        request.body.close()
-        method, protocol = request.environ["REQUEST_METHOD"], request.environ["SERVER_PROTOCOL"]
-        self._write(encode_response(status, headers, body, is_last=is_last, method=method, protocol=protocol))
+        parts = iter(chunks)
+        try:
+            # An application may begin its answer as late as with the first part (PEP 3333).
+            first = await run_synchronous(next, parts, b"")
+            status, headers = started
+            method, protocol = request.environ["REQUEST_METHOD"], request.environ["SERVER_PROTOCOL"]
+            is_stream = method != "HEAD" and not isinstance(chunks, Sequence) and is_of_any_length(status, headers)
+            # The rest of an unread body would be taken for the next request.
+            is_last = request.is_last or self._is_stopping or not request.body.is_complete
+            is_last = is_last or (is_stream and protocol == "HTTP/1.0")
+            encode = partial(encode_response, status, headers, is_last=is_last, method=method, protocol=protocol)
+            request.body.close()
+            if is_stream:
+                end = await self._stream(encode(None), first, parts, is_chunked=protocol != "HTTP/1.0")
+            else:
+                end = encode(b"".join((first, *parts)))
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        self._write(end)
         return is_last
+
+    async def _stream(self, head: bytes, first: bytes, parts: Iterator[bytes], *, is_chunked: bool) -> bytes:
+        """Write head and body as fast as the client takes them; return what ends the body."""
+        encode = encode_chunk if is_chunked else bytes
+        self._write(head)
+        part: bytes | None = first
+        while part is not None and not self._transport.is_closing():
+            if part:  # an empty chunk would be the end
+                self._write(encode(part))
+            if self._writable is not None:
+                await self._writable
+            part = await run_synchronous(next, parts, None)
+        return encode(b"") if is_chunked else b""
 
     def _unanswered(self) -> list[Request]:
         return [*self._requests] if self._active is None else [self._active, *self._requests]

@@ -43,6 +43,11 @@ def encode_message(method: QueryMethod, answer: Answer) -> bytes:
     return message.SerializeToString()
 
 
+def encode_part(data: bytes) -> bytes:
+    """Return the response that a part of a file is."""
+    return query_pb2.ExportHttpRequestsResponse(data=data).SerializeToString()
+
+
 def _fill(message: Message, answer: Answer) -> None:
     for name, value in as_dict(answer).items():
         match value:

@@ -3,7 +3,7 @@
 import select
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -63,8 +63,25 @@ class RawClient:
         names = [line.partition(": ")[0].lower() for line in lines]
         assert len(set(names)) == len(names), head
         headers = {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in lines}
-        body = self._take(int(headers.get("content-length", 0))) if has_body else b""
+        if headers.get("transfer-encoding") == "chunked":
+            body = b"".join(self.receive_chunks())
+        else:
+            body = self._take(int(headers.get("content-length", 0))) if has_body else b""
         return Answer(int(status_line[9:12]), headers, body)
+
+    def receive_chunks(self) -> Iterator[bytes]:
+        """Yield the parts of a body that is sent in chunks."""
+        while size := int(self._take_until(b"\r\n"), 16):
+            yield self._take(size)
+            assert self._take(2) == b"\r\n"
+        assert self._take(2) == b"\r\n"
+
+    def receive_rest(self) -> bytes:
+        """Return what comes until the server closes the connection."""
+        rest = self._received
+        while data := self.socket.recv(2**16):
+            rest += data
+        return rest
 
     def receive_interim(self) -> None:
         """Take in the answer that asks for the body."""

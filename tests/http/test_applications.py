@@ -223,3 +223,40 @@ def test_requests_of_a_client_that_went_away_are_not_begun() -> None:
             other.send(GET.replace(b" / ", b" /other "))
             assert other.receive().status == 200
     assert begun == ["first", "other"]
+
+
+def test_a_body_of_any_length_is_sent_in_chunks_as_it_is_made_and_no_faster_than_it_is_read() -> None:
+    made: list[int] = []
+
+    def endless(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        for number in range(3 if environ["PATH_INFO"] == "/short" else 100_000):
+            made.append(number)
+            yield b"%05d" % number * 1000
+
+    with serve(endless) as running, RawClient(running.port) as client:
+        client.send(GET.replace(b" / ", b" /short ") * 2)
+        for _ in range(2):
+            assert client.receive().body == b"00000" * 1000 + b"00001" * 1000 + b"00002" * 1000
+        client.send(GET)
+        counts = [0]
+
+        def has_paused() -> bool:
+            counts.append(len(made))
+            return counts[-1] == counts[-2] > 10
+
+        wait_until(has_paused, "it waits for its reader")
+        assert counts[-1] < 50_000
+
+
+def test_a_body_of_any_length_ends_with_the_connection_for_older_clients() -> None:
+    def stream(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+        yield b"b"
+
+    with serve(stream) as running, RawClient(running.port) as client:
+        client.send(GET.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        answer = client.receive()
+        assert "transfer-encoding" not in answer.headers
+        assert client.receive_rest() == b"ab"

@@ -17,8 +17,8 @@ ALLOWED = {
         "pydantic_settings", "rich", "uvloop",
     },
     "http_bridge": {
-        "http_bridge", "server", "storage", "flask", "flask_swagger_ui", "greenlet", "httptools", "msgspec", "uvloop",
-        "werkzeug",
+        "http_bridge", "server", "storage", "flask", "flask_swagger_ui", "greenlet", "httptools", "msgspec", "pyarrow",
+        "uvloop", "werkzeug",
     },
 }  # fmt: skip
 OURS = {*ALLOWED, "seestack", "tests", "bench"}

@@ -14,6 +14,9 @@ from server.contract.query_method import QueryMethod
 from server.grpc.query_messages import REQUESTS, RESPONSES
 from server.query import answers
 from server.query.answers import Answer
+from storage.database import connect
+from storage.keys.api_keys import Scope, create_key
+from storage.keys.projects import find_project
 from tests.grpc_client import refusal_of
 from tests.patience import PATIENCE_S
 from tests.running_server import Answer as HttpAnswer
@@ -37,6 +40,12 @@ class Asking:
     server: RunningServer
     channel: grpc.Channel
     key: str | None
+
+    def create_key(self) -> str:
+        """Return another key to read the server's own project."""
+        with connect(self.server.database_url) as connection:
+            project = find_project(connection, self.server.project_id)
+            return create_key(connection, project.id, "read", scope=Scope.READ)[1]
 
     def http(self, method: QueryMethod, parameters: Parameters | str) -> HttpAnswer:
         """Return the HTTP answer; parameters may be a query string."""

@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from uuid import UUID
 
 import pytest
 
-from storage.database import connect
-from storage.keys.api_keys import Scope
-from storage.keys.projects import find_project
 from tests.query.asking import Asking
-from tests.query.data import random_item
+from tests.query.data import BEGIN, random_item
+from tests.query.model import Rows
 from tests.running_server import RunningServer, create_key, start_server
 
 ROWS = 600
@@ -32,7 +31,12 @@ def query_server(create_database: Callable[[], str]) -> Iterator[RunningServer]:
 @pytest.fixture(scope="session")
 def asking(query_server: RunningServer) -> Asking:
     """Asks the server, over both protocols, with a key to read its project."""
-    with connect(query_server.database_url) as connection:
-        name = find_project(connection, query_server.project_id).name
-    _, read_key = create_key(query_server.database_url, name, scope=Scope.READ)
-    return Asking(query_server, query_server.channel(), read_key)
+    channel = query_server.channel()
+    return Asking(query_server, channel, Asking(query_server, channel, None).create_key())
+
+
+@pytest.fixture(scope="session")
+def rows(query_server: RunningServer) -> Rows:
+    """The rows of the server's own project, as they were before any test added some."""
+    own = UUID(query_server.project_id)
+    return Rows(row for row in query_server.rows() if row["project_id"] == own and row["timestamp"].year == BEGIN.year)

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +14,6 @@ from storage.endpoints import endpoint_of
 from tests.query import data, model
 from tests.query.asking import Asking
 from tests.query.model import Row, Rows
-from tests.running_server import RunningServer
 
 moments = st.integers(-1, 24 * data.DAYS + 1).map(lambda hours: data.BEGIN + timedelta(hours=hours)) | st.integers(
     0, data.DAYS * 86_400_000_000
@@ -45,11 +43,6 @@ def parameters(draw: st.DrawFn) -> dict[str, Any]:
 
 
 several = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(scope="session")
-def rows(query_server: RunningServer) -> Rows:
-    return Rows(row for row in query_server.rows() if row["project_id"] == UUID(query_server.project_id))
 
 
 @several
@@ -159,6 +152,6 @@ def test_what_was_acknowledged_is_in_the_next_answer_of_the_last_day(asking: Ask
     server = asking.server
     for count in range(1, 6):
         now = datetime.now(data.BEGIN.tzinfo).isoformat()
-        item = {**data.random_item(random.Random(1)), "timestamp": now, "host": "fresh"}
+        item = {**data.random_item(random.Random(1)), "timestamp": now, "host": "fresh", "traceId": "fresh"}
         assert server.post({"projectId": server.project_id, "requests": [item]}).status == 202
         assert asking.over_http(QueryMethod.STATS, host="fresh").total_requests == count
