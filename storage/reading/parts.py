@@ -55,6 +55,7 @@ _GROUPS: Final = {
     GroupBy.HOST: ("host",),
     GroupBy.PATH: ("method", "host", "path"),
 }
+_NEWER = "AND transaction >= %(from_transaction)s"
 # In the order of the fields of Sums. The sum of a bigint is a numeric, which may exceed any integer of Postgres.
 _SUMS = """
     count(*), count(*) FILTER (WHERE status_code = 0 OR status_code >= 400),
@@ -66,16 +67,22 @@ _SUMS = """
 
 
 async def parts_from_rows(
-    transaction: Transaction, rows: Filter, group_by: GroupBy, *, slow_ms: int, step_s: int = 1
+    transaction: Transaction,
+    rows: Filter,
+    group_by: GroupBy,
+    *,
+    slow_ms: int,
+    step_s: int = 1,
+    from_transaction: int | None = None,
 ) -> AsyncIterator[Part]:
-    """Yield sums over rows by group; a group comes in several parts."""
+    """Yield sums over rows by group; a group comes in several parts. Rows of earlier transactions are left out."""
     columns = (*_GROUPS[group_by], _BUCKET)
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
     query = f"""
         SELECT {", ".join(columns)}, {_SUMS}
-          FROM readable_rows WHERE {conditions_of(rows)} GROUP BY {numbers}
+          FROM readable_rows WHERE {conditions_of(rows)} {"" if from_transaction is None else _NEWER} GROUP BY {numbers}
     """
-    values = {**values_of(rows), "slow_ms": slow_ms, "step_s": step_s}
+    values = {**values_of(rows), "slow_ms": slow_ms, "step_s": step_s, "from_transaction": from_transaction}
     async for row in transaction.sums(query, values):
         *group, bucket = row[: len(columns)]
         part = Sums(*map(int, row[len(columns) :]))  # type: ignore[arg-type] # the last field is not among them

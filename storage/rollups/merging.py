@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 
 from storage.rollups.groups import DAY_US, HOUR_US, MINUTE_US, Group, Groups, Span
-from storage.rollups.state import EPOCH_S, lock_state, read_state
+from storage.rollups.state import EMPTYING, EPOCH_S, lock_state, read_state
 from storage.rollups.tables import STORED, add_stored, write_groups
 
 KEPT_MINUTES_US: Final = 2 * DAY_US
@@ -67,7 +67,8 @@ def merge_due(connection: psycopg.Connection) -> int:
     merged = 0
     for span in Span:
         with connection.transaction():
-            if lock_state(connection) is None:
+            state = lock_state(connection)
+            if state is None or state.mark == EMPTYING:
                 return merged
             due = connection.execute(_TAKE_DUE, (span, MERGED_AT_ONCE)).fetchall()
             if due:
@@ -81,7 +82,7 @@ def sum_up(connection: psycopg.Connection) -> bool:
     """Make the next hour from minutes or the next day from hours; tell whether one was due. Raises psycopg.Error."""
     with connection.transaction():
         state = lock_state(connection)
-        if state is None:
+        if state is None or state.mark == EMPTYING:
             return False
         if state.hours_until_us + HOUR_US + GRACE_US <= state.now_us:
             _sum_up(connection, Span.MINUTE, Span.HOUR, state.hours_until_us)
@@ -101,7 +102,7 @@ def advance_limits(connection: psycopg.Connection, kept_days: int | None) -> boo
     """
     with connection.transaction():
         state = lock_state(connection)
-        if state is None:
+        if state is None or state.mark == EMPTYING:
             return False
         minutes_from_us = min((state.now_us - KEPT_MINUTES_US) // HOUR_US * HOUR_US, state.hours_until_us)
         has_old_minutes = minutes_from_us > state.minutes_from_us

@@ -15,7 +15,7 @@ from psycopg import sql
 from storage.rollups.aggregation import COLUMNS, HEADER_SIZE, Aggregator
 from storage.rollups.groups import Group, Groups, GroupSums, Level, RowGroup, RowGroups, Span
 from storage.rollups.merging import note_unmerged
-from storage.rollups.state import RollupState, lock_state, read_state
+from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state, read_state
 from storage.rollups.tables import write_groups
 from storage.rollups.variety import Variety
 
@@ -61,11 +61,17 @@ class Roller:
                 connection.execute(BACKGROUND)
                 # The lock below takes a number of a transaction, so that without this, passes would go on for ever.
                 seen = read_state(connection)
-                if connection.execute(_HAS_ROWS, (seen.mark, seen.final_below)).fetchone() == (False,):
+                if seen.mark != EMPTYING and connection.execute(
+                    _HAS_ROWS, (seen.mark, seen.final_below)
+                ).fetchone() == (False,):
                     return Pass(0, 0, seen.final_below, is_behind=False)
                 state = lock_state(connection)
                 if state is None or not state.is_of_this_cluster:
                     return None
+                if state.mark == EMPTYING:
+                    self.variety.forget_all()
+                    empty_some(connection)
+                    return Pass(0, 0, 0, is_behind=True)
                 return self._roll(connection, state)
         except BaseException:
             self.variety.forget_all()

@@ -13,6 +13,9 @@ from psycopg import sql
 from storage.database import durable_transaction
 
 EPOCH_S: Final = 946_684_800  # 2000-01-01, from which Postgres counts, in Unix time
+EMPTYING: Final = -1  # a mark: the tables are being emptied, and nobody may read them
+TABLES: Final = ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged")
+DELETED_AT_ONCE: Final = 20_000
 _US = f"((extract(epoch FROM {{}}) - {EPOCH_S}) * 1000000)::bigint"
 # Numbers of transactions with their epoch, so that they never wrap around.
 STATE = f"""
@@ -25,10 +28,11 @@ SELECT mark, first_transaction, cluster = system_identifier,
 """
 _LOCK = f"{STATE} FOR UPDATE OF rollup_state SKIP LOCKED"
 _WAIT = "SELECT FROM rollup_state FOR UPDATE"
-_CLEAR = """
-TRUNCATE rollup_minutes, rollup_hours, rollup_days, rollup_unmerged;
-UPDATE rollup_state SET mark = 0
+_EMPTY = f"UPDATE rollup_state SET mark = {EMPTYING}"
+_DELETE_SOME = """
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %s))
 """
+_BEGIN_AGAIN = "UPDATE rollup_state SET mark = 0"
 _LAST = "SELECT coalesce(max(transaction), 0) FROM http_request_rows"
 _GO_ON = """
 ALTER TABLE http_request_rows ALTER COLUMN transaction SET DEFAULT txid_current() + {first};
@@ -40,7 +44,7 @@ UPDATE rollup_state SET first_transaction = {first}, cluster = (SELECT system_id
 class RollupState:
     """The state, and now; times in microseconds since 2000-01-01."""
 
-    mark: int  # rows of transactions below are in the rollups
+    mark: int  # rows of transactions below are in the rollups; EMPTYING: they are being emptied
     first_transaction: int
     is_of_this_cluster: bool
     final_below: int  # rows of transactions below do not change any more
@@ -50,6 +54,11 @@ class RollupState:
     hours_until_us: int
     days_until_us: int
     now_us: int
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether rollups and the rows from the mark on are all rows."""
+        return self.is_of_this_cluster and self.mark > 0
 
 
 def read_state(connection: psycopg.Connection) -> RollupState:
@@ -65,11 +74,19 @@ def lock_state(connection: psycopg.Connection) -> RollupState | None:
     return None if row is None else RollupState(*row)
 
 
-def clear_rollups(connection: psycopg.Connection) -> None:
+def begin_again(connection: psycopg.Connection) -> None:
     """Have the rollups made from the rows again; meanwhile all is read from rows. Raises psycopg.Error."""
     with durable_transaction(connection):
         connection.execute(_WAIT)
-        connection.execute(_CLEAR)
+        connection.execute(_EMPTY.encode())
+
+
+def empty_some(connection: psycopg.Connection) -> None:
+    """Delete some rows of tables that are being emptied; the transaction has the state locked. Raises psycopg.Error."""
+    for table in TABLES:
+        if connection.execute(_DELETE_SOME.format(table=table).encode(), (DELETED_AT_ONCE,)).rowcount:
+            return
+    connection.execute(_BEGIN_AGAIN)
 
 
 def go_on_in_this_cluster(connection: psycopg.Connection) -> bool:

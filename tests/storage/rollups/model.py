@@ -75,9 +75,10 @@ def _random_row(source: random.Random) -> tuple[object, ...]:
         value = source.choice((0, 1, source.randrange(3_000), 1000, 1001, 2**31 - 1, 2**31, LARGEST))
         return (value, None) if value < 2**31 else (None, value)
 
+    project = source.randrange(1, 4)
     return (
         uuid4(),
-        source.randrange(1, 4),
+        project,
         _random_moment(source),
         *figure(),
         *figure(),
@@ -85,7 +86,7 @@ def _random_row(source: random.Random) -> tuple[object, ...]:
         source.random() < 0.5,
         source.choice((0, 200, 204, 301, 404, 500, 503, 599)),
         source.choice(("GET", "POST")),
-        source.choice(("api.example.com", "ünïcode.example", "{other}")),
+        source.choice(("api.example.com", "ünïcode.example", "{other}" if project == 1 else "other")),
         source.choice(("/", "/orders/1", f"/orders/{source.randrange(10**9)}", f"/files/{uuid4()}/x", "/größe/ß")),
     )
 
