@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from http_bridge.cors import MAX_AGE_S
+from http_bridge.query_openapi import SECURITY_SCHEMES, describe_answers, describe_paths
 from server.contract.fields import EXAMPLE, FIELDS, Field
 from server.contract.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
 from server.contract.validation import MAX_DETAILS, MAX_ITEMS
@@ -34,6 +35,14 @@ _INGEST_ERRORS = (
     ErrorCode.INTERNAL_ERROR,
     ErrorCode.SERVICE_UNAVAILABLE,
 )
+_QUERY_ERRORS = (
+    ErrorCode.INVALID_API_KEY,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.VALIDATION_ERROR,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.INTERNAL_ERROR,
+    ErrorCode.SERVICE_UNAVAILABLE,
+)
 _RETRIED = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.SERVICE_UNAVAILABLE})
 # What is refused after the request has been counted.
 _COUNTED = frozenset(_INGEST_ERRORS) - {ErrorCode.INVALID_API_KEY, ErrorCode.SERVICE_UNAVAILABLE}
@@ -48,6 +57,8 @@ def describe_api(settings: Settings) -> Schema:
     if lenient:
         schemes["OlderApiKeyAuth"] = {"type": "apiKey", "in": "header", "name": "X-AllStak-Key"}
         schemes["BearerAuth"] = {"type": "http", "scheme": "bearer"}
+    has_queries = settings.query_workers > 0
+    queries = describe_paths(_headers(is_counted=True), _error_responses(*_QUERY_ERRORS)) if has_queries else {}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,14 +83,16 @@ def describe_api(settings: Settings) -> Schema:
                     properties={"spool": _spool_schema()},
                 )
             },
+            **queries,
         },
         "components": {
-            "securitySchemes": schemes,
+            "securitySchemes": {**schemes, **(SECURITY_SCHEMES if has_queries else {})},
             "schemas": {
                 "Batch": _batch_schema(lenient=lenient),
                 "HttpRequest": _item_schema(lenient=lenient),
                 "Accepted": _accepted_schema(),
                 "Error": _error_schema(),
+                **(describe_answers() if has_queries else {}),
             },
             "headers": {
                 "RequestId": {
