@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     rollup_retention_days: int | None = Field(
         None, ge=1, le=36_500, description="days that sums over rows are kept for; without it, for ever"
     )
+    retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="whole days of rows to keep besides the present one (UTC); without it, all"
+    )
     compiled: Compiled = Field(
         Compiled.AUTO,
         description="`auto` encodes batches by compiled code where it is built, `off` always by pure Python, slower",

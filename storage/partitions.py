@@ -27,6 +27,11 @@ SELECT child.relname
   JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
  WHERE pg_inherits.inhparent = 'http_request_rows'::regclass
 """
+_OLDEST = """
+SELECT min(to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD'))
+  FROM pg_inherits
+ WHERE inhparent = 'http_request_rows'::regclass AND inhrelid::regclass::text ~ '_[0-9]{8}$'
+"""
 _FIRST_DAY = """
 SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz
   FROM pg_class WHERE oid = 'http_request_rows_older'::regclass
@@ -53,9 +58,11 @@ def days_due(connection: psycopg.Connection, today: date) -> list[date]:
 
     Days before the schema was made never get one.
     """
-    return _without_partition(
-        connection, [today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1)]
-    )
+    existing = connection.execute(_OLDEST).fetchone()
+    # Days that were dropped for their age are not made again.
+    oldest = min(existing[0], today) if existing and existing[0] else date.min
+    days = (today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1))
+    return _without_partition(connection, [day for day in days if day >= oldest])
 
 
 def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:

@@ -4,6 +4,7 @@ import click
 
 from server.cli.backup import backup, restore
 from server.cli.check import check
+from server.cli.data import data
 from server.cli.keys import keys
 from server.cli.migrate import migrate
 from server.cli.projects import projects
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, migrate, projects, keys, spool, sample, psql, backup, restore):
+for command in (serve, check, migrate, projects, keys, data, spool, sample, psql, backup, restore):
     main.add_command(command)

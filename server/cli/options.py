@@ -37,6 +37,7 @@ _METAVARS: dict[str, str] = {
     "max_held_bytes": "BYTES",
     "cors_origins": "ORIGINS",
     "grace_seconds": "SECONDS",
+    "retention_days": "DAYS",
     "log_level": "|".join(LogLevel),
     "spool": "|".join(Spooling),
     "spool_max_bytes": "BYTES",

@@ -1,6 +1,6 @@
 """What is done for rows after they were stored.
 
-Rows of an earlier version are moved, what was filled gets summaries, and days that are over are closed.
+Rows of an earlier version are moved, what was filled gets summaries, days that are over are closed, and old rows go.
 """
 
 import logging
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from server.database.retention import Retention
 from server.database.row_moving import RowMoving
 from storage.brin_ranges import RangeSummaries
 from storage.closed_days import close_days, days_to_close
@@ -31,10 +32,11 @@ class LaterWork:
 
     CONNECTIONS = 2
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, retention: Retention) -> None:
         self.days_to_close = 0  # when it was last looked
         self.moving = RowMoving()
         self._url = database_url
+        self.retention = retention
         self._summaries = RangeSummaries()
         self._next_closing_at = 0.0
         self._is_told = False
@@ -71,6 +73,9 @@ class LaterWork:
                     self.moving.work(connection, MOVING_S)
                 elif time.monotonic() >= self._next_closing_at:
                     self._close_days(connection)
+                self.retention.work(connection)
+            else:
+                self.retention.tell_of_role(connection)
             self._is_told = False
             self._stopped.wait(INTERVAL_S)
 

@@ -35,10 +35,16 @@ def connect_current(settings: Settings) -> Iterator[psycopg.Connection]:
 
     Raises StorageError, among others a SchemaError when `migrate` must be run first.
     """
+    with connect_in_steps(settings) as connection, durable_transaction(connection):
+        yield connection
+
+
+@contextmanager
+def connect_in_steps(settings: Settings) -> Iterator[psycopg.Connection]:
+    """Yield what `connect_current` does, but without a transaction: what takes long is done in many short ones."""
     with open_database(settings) as (url, _), connect(url) as connection:
         require_current(connection)
-        with durable_transaction(connection):
-            yield connection
+        yield connection
 
 
 def prepare_schema(connection: psycopg.Connection) -> list[str]:

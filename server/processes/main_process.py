@@ -14,6 +14,7 @@ from server.database.first_key import ensure_first_keys
 from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
+from server.database.retention import Retention
 from server.database.rollup_upkeep import RollupUpkeep
 from server.database.setup import open_database, require_grants
 from server.database.spool_drain import SpoolDrain
@@ -63,7 +64,7 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         key_snapshot = KeySnapshot(spool_folder) if spool_folder is not None else None
         maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
-        later_work = LaterWork(database_url)
+        later_work = LaterWork(database_url, Retention(settings.retention_days))
         stack.callback(later_work.stop)
         rollups = RollupUpkeep(database_url, settings.rollup_retention_days)
         stack.callback(rollups.stop)

@@ -96,6 +96,7 @@ class _MetricsCollector(Collector):
         yield _gauge(
             "unmoved_bytes", "Of the table of earlier versions, yet to be moved.", self._later_work.moving.unmoved_bytes
         )
+        yield from self._about_retention()
         restarts = CounterMetricFamily(
             f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
         )
@@ -136,6 +137,14 @@ class _MetricsCollector(Collector):
             "Transactions since those whose rows are in the rollups.",
             figures.lag_transactions,
         )
+
+    def _about_retention(self) -> Iterator[Metric]:
+        retention = self._later_work.retention
+        yield _counter("retention_dropped_days", "Days that were dropped for their age.", retention.dropped_days)
+        yield _counter(
+            "retention_deleted_rows", "Old rows of other days, and rows of deleted projects.", retention.deleted_rows
+        )
+        yield _gauge("retention_overdue_days", "Days that are too old, but still there.", retention.overdue_days)
 
     def _about_spool(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(
@@ -220,6 +229,10 @@ def _buckets_and_sum(family: Family, cells: list[float]) -> tuple[list[tuple[str
     *counts, total = cells
     bounds = [*map(str, map(float, family.bounds)), "+Inf"]
     return list(zip(bounds, accumulate(counts), strict=True)), total
+
+
+def _counter(name: str, documentation: str, value: float) -> Metric:
+    return CounterMetricFamily(PREFIX + name, documentation, value)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

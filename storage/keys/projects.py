@@ -7,12 +7,19 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from storage.errors import AlreadyExistsError, NotFoundError
+from storage.database import durable_transaction
+from storage.errors import AlreadyExistsError, NotFoundError, SchemaError
 
 _COLUMNS = "id, number, name, created_at"
 _INSERT = f"INSERT INTO projects (name) VALUES (%s) RETURNING {_COLUMNS}"
 _SELECT = f"SELECT {_COLUMNS} FROM projects ORDER BY created_at, name"
 _FIND = f"SELECT {_COLUMNS} FROM projects WHERE name = %(reference)s OR id::text = lower(%(reference)s)"
+
+
+_HAS_UNMOVED = "SELECT to_regclass('http_requests_before') IS NOT NULL"
+_NOTE_DELETED = "INSERT INTO deleted_projects (number) VALUES (%s)"
+_DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = %s"
+_DELETE = "DELETE FROM projects WHERE id = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,16 @@ def find_project(connection: psycopg.Connection, reference: str) -> Project:
     if row is None:
         raise NotFoundError(f"there is no project {reference!r}; `seestack-ingest projects list` shows them")
     return row
+
+
+def delete_project(connection: psycopg.Connection, project: Project) -> None:
+    """Delete a project and its keys, and note that its rows are to go (retention.delete_deleted_projects).
+
+    Raises SchemaError while rows of an earlier version are being moved: they would come to nothing.
+    """
+    with durable_transaction(connection):
+        if connection.execute(_HAS_UNMOVED).fetchone() == (True,):
+            raise SchemaError("rows of an earlier version are still being moved: delete the project after that")
+        connection.execute(_NOTE_DELETED, (project.number,))
+        connection.execute(_DELETE_KEYS, (project.id,))
+        connection.execute(_DELETE, (project.id,))

@@ -6,6 +6,7 @@ import pytest
 
 from server.database import later_work
 from server.database.later_work import LaterWork
+from server.database.retention import Retention
 from storage.database import connect
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions, partition_name
@@ -30,7 +31,7 @@ def test_days_that_are_over_are_closed_also_after_the_connection_was_lost(
     with connect(database_url) as connection:
         migrate(connection)
         ensure_partitions(connection, TODAY)
-        running = LaterWork(database_url)
+        running = LaterWork(database_url, Retention(None))
         try:
             for day in DAYS_OVER:
                 insert_day_rows(connection, day, 1)

@@ -37,6 +37,7 @@ WRONG_VALUES = [
     ("grpc_max_streams", str(2**31)),
     ("cors_origins", "example.com"),
     ("cors_origins", "https://app.example.com,example.com"),
+    ("retention_days", "0"),
     ("grace_seconds", "-1"),
     ("grace_seconds", "nan"),
     ("grace_seconds", "inf"),
@@ -69,6 +70,7 @@ CHANGED: dict[str, Any] = {
     "spool": Spooling.OFF,
     "spool_max_bytes": 2**20,
     "rollup_retention_days": 400,
+    "retention_days": 30,
     "compiled": Compiled.OFF,
 }
 
