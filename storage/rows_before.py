@@ -68,8 +68,8 @@ def unmoved_partitions(connection: psycopg.Connection) -> list[Unmoved] | None:
     return [Unmoved(name, blocks or 0) for name, blocks, has_rows in found if has_rows] if found else None
 
 
-def move_rows(connection: psycopg.Connection, partition: str, first_block: int, end_block: int) -> int:
-    """Move the rows of some blocks of a partition, `end_block` not included, and return how many there were.
+def move_rows(connection: psycopg.Connection, partition: str, first_block: int, end_block: int) -> None:
+    """Move the rows of some blocks of a partition, `end_block` not included.
 
     Raises BusyError, and psycopg.errors.LockNotAvailable when the partition of their day cannot be made now.
     """
@@ -82,11 +82,11 @@ def move_rows(connection: psycopg.Connection, partition: str, first_block: int, 
     }
     try:
         with _only_mover(connection):
-            return connection.execute(sql.SQL(_MOVE).format(**step)).rowcount
+            connection.execute(sql.SQL(_MOVE).format(**step))
     except psycopg.errors.ForeignKeyViolation:
         with _only_mover(connection):
             connection.execute(sql.SQL(_MAKE_PROJECTS).format(**step))
-            return connection.execute(sql.SQL(_MOVE).format(**step)).rowcount
+            connection.execute(sql.SQL(_MOVE).format(**step))
 
 
 def drop_partition(connection: psycopg.Connection, partition: str) -> bool:

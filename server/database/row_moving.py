@@ -29,7 +29,7 @@ class RowMoving:
         self.is_over = False
         self._unmoved: list[Unmoved] = []
         self._next_blocks: dict[str, int] = {}
-        self._moved_rows = 0
+        self._held: set[str] = set()  # empty, but others used them when they were to be dropped
         self._is_told = False
 
     def work(self, connection: psycopg.Connection, seconds: float) -> bool:
@@ -66,15 +66,25 @@ class RowMoving:
             drop_table(connection)
             _logger.info("all rows of the earlier version are moved")
             return
-        partition, blocks = self._unmoved[0]
+        others = [each for each in self._unmoved if each.partition not in self._held]
+        partition, blocks = (others or self._unmoved)[0]
         first_block = self._next_blocks.get(partition, 0)
         if first_block < blocks:
-            end_block = first_block + STEP_BLOCKS
-            self._moved_rows += move_rows(connection, partition, first_block, end_block)
-            self._next_blocks[partition] = end_block
-        elif drop_partition(connection, partition):
-            _logger.info("moved %d rows of %s; %d bytes are left", self._moved_rows, partition, self.unmoved_bytes)
-            self._moved_rows = 0
+            self._next_blocks[partition] = first_block + STEP_BLOCKS
+            move_rows(connection, partition, first_block, first_block + STEP_BLOCKS)
+        else:
+            self._drop(connection, partition, may_wait=len(others) > 1)
+
+    def _drop(self, connection: psycopg.Connection, partition: str, *, may_wait: bool) -> None:
+        try:
+            is_empty = drop_partition(connection, partition)
+        except psycopg.errors.LockNotAvailable:
+            if not may_wait:
+                raise
+            self._held.add(partition)
+            return
+        if is_empty:
+            _logger.info("moved the rows of %s; %d bytes are left", partition, self.unmoved_bytes)
         else:
             self._next_blocks[partition] = 0
 
