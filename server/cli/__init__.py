@@ -9,6 +9,7 @@ from server.cli.keys import keys
 from server.cli.migrate import migrate
 from server.cli.projects import projects
 from server.cli.psql import psql
+from server.cli.rollups import rollups
 from server.cli.sample import sample
 from server.cli.serve import serve
 from server.cli.spool import spool
@@ -30,5 +31,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, migrate, projects, keys, data, spool, sample, psql, backup, restore):
+for command in (serve, check, migrate, projects, keys, data, rollups, spool, sample, psql, backup, restore):
     main.add_command(command)

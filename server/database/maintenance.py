@@ -11,6 +11,7 @@ import time
 import psycopg
 
 from server.database.partition_upkeep import PartitionUpkeep
+from server.database.rollup_upkeep import continue_transactions
 from storage.database import connect
 from storage.database_identity import location_of, read_identity
 from storage.embedded.server import EmbeddedServer
@@ -79,6 +80,7 @@ class Maintenance:
         self._next_schema_at = time.monotonic() + RETRY_INTERVAL_S
         with connect(self._url) as connection:
             migrate(connection)  # not done at the start if the database was down then
+            continue_transactions(connection)
             is_complete = self._partitions.make(connection)
             forget_claims(connection)
         if is_complete:

@@ -14,10 +14,11 @@ import psycopg
 
 from storage.database import connect
 from storage.errors import StorageError
+from storage.privileges import owns_schema
 from storage.rollups.aggregation import ReferenceAggregator
 from storage.rollups.merging import advance_limits, delete_old, merge_due, sum_up
 from storage.rollups.rolling import Pass, Roller
-from storage.rollups.state import RollupState, read_state
+from storage.rollups.state import RollupState, go_on_in_this_cluster, read_state
 
 INTERVAL_S = 1.0
 RETRY_INTERVAL_S = 5.0
@@ -39,6 +40,19 @@ class RollupFigures:
     failures: int = 0
     lag_transactions: int = 0  # that began after the last one whose rows are all in the rollups
     lag_s: float = 0.0  # age of the oldest row that may not be in the rollups
+
+
+def continue_transactions(connection: psycopg.Connection) -> None:
+    """After a restore into another cluster, have its transactions count on from those of the rows.
+
+    Raises psycopg.Error. It needs the owner of the tables; until then, nothing is read from rollups.
+    """
+    if read_state(connection).is_of_this_cluster:
+        return
+    if not owns_schema(connection):
+        _logger.warning("the database was restored: run `seestack-ingest migrate` as the tables' owner to have rollups")
+    elif go_on_in_this_cluster(connection):
+        _logger.info("the database was restored: transactions count on from those of the rows")
 
 
 class RollupUpkeep:

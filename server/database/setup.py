@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from server.database.rollup_upkeep import continue_transactions
 from server.settings import Settings
 from storage.database import connect, durable_transaction
 from storage.embedded.server import EmbeddedServer
@@ -53,6 +54,7 @@ def prepare_schema(connection: psycopg.Connection) -> list[str]:
     Raises SchemaError when the role may not do so, or transactions of others hold a table for long.
     """
     applied = [f"{migration.version:04d}_{migration.name}" for migration in migrate(connection)]
+    continue_transactions(connection)
     try:
         return applied + ensure_partitions(connection, datetime.now(UTC).date())
     except psycopg.errors.LockNotAvailable as error:

@@ -15,7 +15,7 @@ from server.database.later_work import LaterWork
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.retention import Retention
-from server.database.rollup_upkeep import RollupUpkeep
+from server.database.rollup_upkeep import RollupUpkeep, continue_transactions
 from server.database.setup import open_database, require_grants
 from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
@@ -97,6 +97,7 @@ def _prepare_database(
     try:
         with connect(url) as connection:
             migrate(connection)
+            continue_transactions(connection)
             require_grants(connection)
             partitions.make(connection)
             if embedded is not None:

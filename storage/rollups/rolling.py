@@ -61,12 +61,14 @@ class Roller:
                 connection.execute(BACKGROUND)
                 # The lock below takes a number of a transaction, so that without this, passes would go on for ever.
                 seen = read_state(connection)
+                if not seen.is_of_this_cluster:
+                    return None
                 if seen.mark != EMPTYING and connection.execute(
                     _HAS_ROWS, (seen.mark, seen.final_below)
                 ).fetchone() == (False,):
                     return Pass(0, 0, seen.final_below, is_behind=False)
                 state = lock_state(connection)
-                if state is None or not state.is_of_this_cluster:
+                if state is None:
                     return None
                 if state.mark == EMPTYING:
                     self.variety.forget_all()

@@ -17,6 +17,7 @@ COMMANDS = {
     "data": ("prune", "usage"),
     "keys": ("create", "limit", "list", "revoke", "rotate"),
     "spool": ("status", "drain", "list", "export", "retry", "discard"),
+    "rollups": ("status", "rebuild"),
     "sample": (),
     "psql": (),
     "backup": (),
