@@ -1,7 +1,7 @@
 """The compiled code gives the answer of the reference, byte by byte, or none."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from server.compiled.encoder import make_encoder
 from server.contract.fields import FIELDS, Field
 from server.contract.rules import Text
 from tests.both_paths import BothPaths, try_json, try_message
+from tests.fuzz import json_bodies
+from tests.fuzz import messages as wire
 from tests.fuzz.identity import PROJECT_ID
 from tests.fuzz.json_bodies import make_body
 from tests.fuzz.messages import make_message
@@ -32,6 +34,15 @@ else:
 busy_machine = settings(deadline=None)
 
 PROJECT = UUID(PROJECT_ID)
+MOMENTS = [
+    "2100-02-29T00:00:00Z", "2000-02-29T00:00:00Z", "1900-02-29T12:00:00Z", "2024-02-29T00:00:00Z",
+    "2023-02-29T00:00:00Z",
+    "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "0001-01-01T00:00:00-00:01", "9999-12-31T23:59:59.9999999Z",
+    "9999-12-31T23:59:59-00:01", "2026-04-31T00:00:00Z", "2026-12-31T24:00:00Z", "2026-01-01T00:00:00.Z",
+    "2026-01-01T00:00:00.1234567890123+23:59", "2026-01-01T00:00:00+24:00", "2026-01-01 00:00:00Z",
+    "2026-01-01T00:00:00",
+    "1969-12-31T23:59:59.999999Z", "2026-01-01T00:00:00ZZ", "2026-00-01T00:00:00Z", "2026-01-00T00:00:00Z",
+]  # fmt: skip
 ENCODER = make_encoder(BatchEncoder)
 TRY: dict[str, Callable[[Random], BothPaths]] = {
     "json": lambda source: try_json(ENCODER, make_body(source), PROJECT),
@@ -127,3 +138,51 @@ def test_a_rule_of_a_new_kind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tables, "FIELDS", changed)
     with pytest.raises(KeyError):
         make_encoder(BatchEncoder)
+
+
+def odd_bodies() -> Iterator[bytes]:
+    """Yield usual bodies in which one value is odd, or comes again."""
+    (item,) = make_items(1, Random(1))
+    members = {json.dumps(name).encode(): json.dumps(value).encode() for name, value in item.items()}
+    batch = {b'"projectId"': json.dumps(PROJECT_ID).encode(), b'"requests"': b""}
+    values = [*json_bodies.ODD_VALUES, *(json.dumps(moment).encode() for moment in MOMENTS)]
+    for value in values:
+        for name in (*members, b'"userId"', b'"unknown"', *json_bodies.ODD_KEYS):
+            yield body_with(batch, {**members, name: value})
+        for name in (*batch, b'"idempotencyKey"', b'"unknown"'):
+            yield body_with({**batch, name: value}, members)
+    for name, value in members.items():
+        yield body_with(batch, members).replace(b"}]", b"," + name + b":" + value + b"}]")
+    for name, value in batch.items():
+        yield body_with(batch, members)[:-1] + b"," + name + b":" + (value or b"[]") + b"}"
+
+
+def body_with(batch: dict[bytes, bytes], members: dict[bytes, bytes]) -> bytes:
+    item = b",".join(name + b":" + value for name, value in members.items())
+    return b"{" + b",".join(name + b":" + (value or b"[{" + item + b"}]") for name, value in batch.items()) + b"}"
+
+
+def odd_messages() -> Iterator[bytes]:
+    """Yield usual messages whose item has one more field, which is odd or comes again."""
+    items = make_items(1, Random(1))
+    item = to_message(items[0]).SerializeToString()
+    project = wire.varint(1 << 3 | wire.LENGTH) + wire.text(PROJECT_ID)
+    values = {
+        wire.VARINT: wire.NUMBERS,
+        wire.LENGTH: [*wire.TEXTS, *wire.TIMESTAMPS],
+        wire.FIXED32: [b"1234", b"123"],
+        wire.FIXED64: [b"12345678", b"1234567"],
+        wire.GROUP: [b"", wire.varint(99 << 3 | wire.END_GROUP)],
+    }
+    for kind, odd in values.items():
+        for value in odd:
+            for number in (0, *range(1, 14), 16, 99, 2**29 - 1, 2**29):
+                field = wire.varint(number << 3 | kind) + value
+                for changed in (item + field, field + item):
+                    yield project + wire.varint(2 << 3 | wire.LENGTH) + wire.text(changed)
+                yield message_of(items) + field
+
+
+def test_every_odd_value_in_every_field_is_answered_alike() -> None:
+    assert [body for body in odd_bodies() if not try_json(ENCODER, body, PROJECT).agree] == []
+    assert [message for message in odd_messages() if not try_message(ENCODER, message, PROJECT).agree] == []
