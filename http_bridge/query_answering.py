@@ -10,7 +10,7 @@ from server.errors import IngestError
 from server.grpc.query_messages import encode_message, encode_part, parameters_of
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
-from server.query.answers import Item
+from server.query.answers import Arrivals, Item
 from server.query.parameters import Arguments
 from server.query.relay.frames import Call, Connection, Kind, Refusal
 from server.query.request import QueryRequest
@@ -31,6 +31,9 @@ class QueryAnswering:
         request = _request_of(call)
         if call.method is QueryMethod.EXPORT:
             await self._export(call, request, connection)
+            return
+        if call.method is QueryMethod.TAIL:
+            await self._tail(call, request, connection)
             return
         outcome = await self._service.answer(request)
         await connection.send(Kind.START, _headers_of(call, request, {"Content-Type": "application/json"}))
@@ -67,6 +70,21 @@ class QueryAnswering:
             await send(file.end())
 
         refusal = await self._service.export(request, write)
+        if not has_begun:
+            await connection.send(Kind.START, _headers_of(call, request, {}))
+        await connection.send(Kind.END, None if refusal is None else Refusal.of(refusal))
+
+    async def _tail(self, call: Call, request: QueryRequest, connection: Connection) -> None:
+        has_begun = False
+
+        async def write(arrivals: AsyncIterator[Arrivals]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await connection.send(Kind.START, _headers_of(call, request, {}))
+            async for arrived in arrivals:
+                await connection.send(Kind.MESSAGE, encode_message(call.method, arrived))
+
+        refusal = await self._service.tail(request, write)
         if not has_begun:
             await connection.send(Kind.START, _headers_of(call, request, {}))
         await connection.send(Kind.END, None if refusal is None else Refusal.of(refusal))

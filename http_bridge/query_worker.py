@@ -16,6 +16,7 @@ async def run_worker(worker: Worker) -> None:
     server.start()
     worker.report_ready()
     await stop_requested.wait()
+    service.end_tails()
     await server.stop(worker.settings.grace_seconds)
     await service.close()
 

@@ -13,3 +13,4 @@ class QueryMethod(StrEnum):
     TOP_ENDPOINTS = "ListTopEndpoints"
     TRACE = "GetTrace"
     EXPORT = "ExportHttpRequests"
+    TAIL = "TailHttpRequests"

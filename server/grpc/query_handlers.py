@@ -63,6 +63,9 @@ class GrpcQueryService:
         headers = {name: value for name in HEADERS if (value := call.header(name)) is not None}
         relayed = Call(method, call.protocol, call.request_id, call.target, headers, message=message)
         reply = await self._relay.ask(relayed)
+        if method is QueryMethod.TAIL:
+            # By this a client knows that rows are followed, before there is any.
+            await call.context.send_initial_metadata(())
         try:
             while (answer := await reply.read()) is not None:
                 yield answer

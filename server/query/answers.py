@@ -56,6 +56,13 @@ class Trace(Answer, frozen=True):
     items: list[Item]
 
 
+class Arrivals(Answer, frozen=True):
+    """Requests that have arrived, in that order; `dropped` before them were left out."""
+
+    items: list[Item]
+    dropped: int
+
+
 class Stats(Answer, frozen=True):
     """Sums over requests; percentiles are None when there are none."""
 

@@ -37,10 +37,11 @@ class Parameter(NamedTuple):
 
 _PROJECT = Parameter("project_id", Uuid(), "The project; it must be that of the key, which is taken when it is absent.")
 _SLOW = Parameter("slow_ms", Number(), "Milliseconds above which a request is slow.", SLOW_MS)
-_COMMON: Final = (
-    _PROJECT,
+_RANGE: Final = (
     Parameter("from", Moment(), "Begin of the range, which is part of it; a day before `to` when it is absent."),
     Parameter("to", Moment(), "End of the range, which is not part of it; now when it is absent."),
+)
+_FILTERS: Final = (
     Parameter("direction", OneOf("inbound", "outbound"), "`inbound`: served. `outbound`: made."),
     Parameter("method", MethodName(), "HTTP method."),
     Parameter("status_group", OneOf(*STATUS_GROUPS), "Class of the status; `0` where no response came."),
@@ -53,6 +54,7 @@ _COMMON: Final = (
     Parameter("min_duration_ms", Number(), "Least duration in milliseconds."),
     _SLOW,
 )
+_COMMON: Final = (_PROJECT, *_RANGE, *_FILTERS)
 _TOP: Final = (
     Parameter("sort", OneOf("failed", "requests", "time"), "Order of the groups, largest first.", "failed"),
     Parameter("limit", Number(1, 100), "Most groups.", 20),
@@ -73,6 +75,7 @@ PARAMETERS: Final[Mapping[QueryMethod, Sequence[Parameter]]] = {
         *_COMMON,
         Parameter("format", OneOf("csv", "jsonl", "parquet"), "Kind of file.", is_required=True),
     ),
+    QueryMethod.TAIL: (_PROJECT, *_FILTERS),
 }
 _BY_NAME: Final = {
     method: {parameter.json_name: parameter for parameter in parameters} for method, parameters in PARAMETERS.items()

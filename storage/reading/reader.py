@@ -60,9 +60,9 @@ class Reader:
 
     CONNECTIONS = 4
 
-    def __init__(self, database_url: str, *, name: str, timeout_s: float) -> None:
+    def __init__(self, database_url: str, *, name: str, timeout_s: float, connections: int = CONNECTIONS) -> None:
         """A statement takes `timeout_s` at most."""
-        self._pool = open_pool(database_url, size=self.CONNECTIONS, name=name)
+        self._pool = open_pool(database_url, size=connections, name=name)
         self._timeout_s = timeout_s
         self._begin = _BEGIN.format(timeout_ms=round(timeout_s * 1000)).encode()
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from storage.reading.filters import Filter, conditions_of, values_of
@@ -13,7 +13,8 @@ from storage.reading.reader import Transaction
 MOST_COUNTED = 10_000
 MOST_OF_TRACE = 1_000
 
-_COLUMNS = """
+# What is read of a row.
+COLUMNS: Final = """
     id, trace, trace_is_dashed, other_trace, is_inbound, method, host, path, status_code,
     coalesce(duration_ms, long_duration_ms) AS duration_ms, coalesce(request_size, long_request_size) AS request_size,
     coalesce(response_size, long_response_size) AS response_size, user_id, error_fingerprint, "timestamp"
@@ -24,7 +25,7 @@ _AFTER = '"timestamp" <= %(last_timestamp)s AND ("timestamp", id) < (%(last_time
 _COUNT = "SELECT count(*) FROM (SELECT FROM readable_rows WHERE {conditions} LIMIT %(limit)s) AS counted"
 # An expression of the project is none of an index: the index by trace finds far fewer rows.
 _TRACE = f"""
-SELECT {_COLUMNS} FROM readable_rows WHERE project + 0 = %(project)s AND {{condition}}
+SELECT {COLUMNS} FROM readable_rows WHERE project + 0 = %(project)s AND {{condition}}
  ORDER BY "timestamp", id LIMIT %(limit)s
 """
 _W3C_TRACE = "trace = %(trace_id)s::uuid AND NOT trace_is_dashed"
@@ -71,8 +72,8 @@ async def list_rows(
     if after is not None:
         conditions = f"{conditions} AND {_AFTER}"
         values |= {"last_timestamp": after.timestamp, "last_id": after.id}
-    query = f"SELECT {_COLUMNS} FROM readable_rows WHERE {conditions} {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s"
-    return _to_rows(await transaction.rows(query, values))
+    query = f"SELECT {COLUMNS} FROM readable_rows WHERE {conditions} {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s"
+    return to_rows(await transaction.rows(query, values))
 
 
 async def count_rows(transaction: Transaction, rows: Filter) -> tuple[int, bool]:
@@ -90,17 +91,18 @@ async def trace_rows(transaction: Transaction, project: int, trace_id: str) -> l
     else:
         condition = _DASHED_TRACE if _DASHED.fullmatch(trace_id) else _OTHER_TRACE
     values = {"project": project, "trace_id": trace_id, "limit": MOST_OF_TRACE}
-    return _to_rows(await transaction.rows(_TRACE.format(condition=condition), values))
+    return to_rows(await transaction.rows(_TRACE.format(condition=condition), values))
 
 
 async def stream_rows(transaction: Transaction, rows: Filter) -> AsyncIterator[list[Row]]:
     """Yield all rows, newest first, some at a time."""
-    query = f"SELECT {_COLUMNS} FROM readable_rows WHERE {conditions_of(rows)} {_NEWEST_FIRST}"
+    query = f"SELECT {COLUMNS} FROM readable_rows WHERE {conditions_of(rows)} {_NEWEST_FIRST}"
     async for some in transaction.pages(query, values_of(rows)):
-        yield _to_rows(some)
+        yield to_rows(some)
 
 
-def _to_rows(found: Sequence[dict[str, Any]]) -> list[Row]:
+def to_rows(found: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return rows that were read as COLUMNS."""
     return [_to_row(**row) for row in found]
 
 

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from http_bridge.query_routes import PATHS
 from server.contract.query_method import QueryMethod
 from server.grpc.query_messages import REQUESTS
 from server.query.parameters import PARAMETERS
@@ -89,7 +90,7 @@ def test_steps_are_at_most_300(asking: Asking) -> None:
     assert answer.json["error"]["details"] == {"step": message}
 
 
-@pytest.mark.parametrize("method", QueryMethod)
+@pytest.mark.parametrize("method", PATHS)
 def test_no_key_reads_another_project(asking: Asking, query_server: RunningServer, method: QueryMethod) -> None:
     needed = NEEDED.get(method, {})
     full = asking.http(method, needed if method is QueryMethod.TRACE else {**RANGE, **needed})
@@ -110,7 +111,7 @@ def test_no_key_reads_another_project(asking: Asking, query_server: RunningServe
     assert raised.value.status is grpc.StatusCode.PERMISSION_DENIED
 
 
-@pytest.mark.parametrize("method", QueryMethod)
+@pytest.mark.parametrize("method", PATHS)
 def test_a_key_that_sends_may_not_read_and_no_key_is_a_401(asking: Asking, method: QueryMethod) -> None:
     refused = [
         (asking.server.api_key, (403, "FORBIDDEN", "This key may not read"), grpc.StatusCode.PERMISSION_DENIED),
@@ -177,7 +178,7 @@ several = settings(max_examples=60, deadline=None, suppress_health_check=[Health
 
 
 @several
-@given(method=st.sampled_from(QueryMethod), chosen=st.data())
+@given(method=st.sampled_from(list(PATHS)), chosen=st.data())
 def test_no_parameter_makes_an_error_of_the_server(asking: Asking, method: QueryMethod, chosen: st.DataObject) -> None:
     names = [parameter.json_name for parameter in PARAMETERS[method]]
     given = chosen.draw(st.dictionaries(st.sampled_from(names) | st.text(max_size=5), hostile_text, max_size=4))
@@ -189,7 +190,7 @@ def test_no_parameter_makes_an_error_of_the_server(asking: Asking, method: Query
 
 
 @several
-@given(method=st.sampled_from(QueryMethod), message=st.binary(max_size=60), chosen=st.data())
+@given(method=st.sampled_from(list(PATHS)), message=st.binary(max_size=60), chosen=st.data())
 def test_no_message_makes_an_error_of_the_server(
     asking: Asking, method: QueryMethod, message: bytes, chosen: st.DataObject
 ) -> None:

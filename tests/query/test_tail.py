@@ -1,0 +1,160 @@
+"""Following rows as they arrive."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import psycopg
+import pytest
+
+from seestack.query.v1 import query_pb2, query_pb2_grpc
+from server.query import tails
+from storage.database import connect
+from storage.keys.api_keys import Scope
+from storage.keys.projects import find_project
+from storage.reading.arrivals import EARLIEST, LATEST, Arrival
+from storage.reading.filters import Filter
+from storage.reading.rows import Row
+from tests.grpc_client import Refusal, refusal_of
+from tests.patience import PATIENCE_S
+from tests.query.asking import Asking
+from tests.running_server import create_key
+
+# Rows of any time arrive.
+LONG_AGO = datetime(1999, 12, 31, tzinfo=UTC)
+INSERT = """
+INSERT INTO http_requests (id, project_id, timestamp, received_at, duration_ms, request_size, response_size,
+                           direction, status_code, method, host, path, trace_id)
+SELECT overlay(gen_random_uuid()::text PLACING '01930000' FROM 1)::uuid, %(project)s, %(timestamp)s, now(), number,
+       0, 0, 'inbound', %(status)s, 'GET', 'h', %(path)s, 't'
+  FROM generate_series(1, %(count)s) AS number
+"""
+
+
+class Followed:
+    """A tail under way."""
+
+    def __init__(self, asking: Asking, key: str | None = None, **parameters: Any) -> None:
+        request = query_pb2.TailHttpRequestsRequest(**parameters)
+        stub = query_pb2_grpc.QueryServiceStub(asking.channel)
+        metadata = (("x-seestack-key", key or asking.key or ""),)
+        self.call: Any = stub.TailHttpRequests(request, metadata=metadata, timeout=PATIENCE_S)
+        self.call.initial_metadata()
+        self.dropped = 0
+
+    def read_until(self, path: str) -> list[str]:
+        """Return the paths that come up to one."""
+        paths: list[str] = []
+        while path not in paths:
+            response = next(self.call)
+            self.dropped += response.dropped
+            paths += [item.path for item in response.items]
+        return paths
+
+    def refusal(self) -> Refusal:
+        """Return with what it ends."""
+        with pytest.raises(grpc.RpcError) as raised:
+            next(self.call)
+        return refusal_of(raised.value)
+
+
+@contextmanager
+def follow(asking: Asking, **parameters: Any) -> Iterator[Followed]:
+    followed = Followed(asking, **parameters)
+    try:
+        yield followed
+    finally:
+        followed.call.cancel()
+
+
+def insert(connection: psycopg.Connection, project_id: str, path: str, **changes: Any) -> None:
+    values = {"project": project_id, "timestamp": LONG_AGO, "status": 200, "path": path, "count": 1, **changes}
+    connection.execute(INSERT, values)
+
+
+def test_each_row_comes_once_however_long_transactions_are_open(asking: Asking) -> None:
+    server = asking.server
+    with ExitStack() as stack:
+        direct, early, late, never = (stack.enter_context(connect(server.database_url)) for _ in range(4))
+        early.execute("BEGIN")
+        insert(early, server.project_id, "/tail/early")
+        never.execute("BEGIN")
+        insert(never, server.project_id, "/tail/never")
+        insert(direct, server.project_id, "/tail/before")
+        tail = stack.enter_context(follow(asking, path="/TAIL/"))
+        failed = stack.enter_context(follow(asking, path="/tail/", status_group="5xx"))
+        late.execute("BEGIN")
+        insert(late, server.project_id, "/tail/late")
+        paths = []
+        for number in range(3):
+            insert(direct, server.project_id, f"/tail/{number}", status=200 + 300 * (number == 2))
+            insert(direct, server.project_id, f"/other/{number}")
+            insert(direct, create_key(server.database_url)[0], "/tail/of-another")
+            paths += tail.read_until(f"/tail/{number}")
+        early.execute("COMMIT")
+        paths += tail.read_until("/tail/early")
+        insert(direct, server.project_id, "/tail/between")
+        late.execute("COMMIT")
+        paths += tail.read_until("/tail/late")
+        insert(direct, server.project_id, "/tail/last", status=503)
+        paths += tail.read_until("/tail/last")
+        never.execute("ROLLBACK")
+        assert sorted(paths) == sorted(f"/tail/{name}" for name in (0, 1, 2, "early", "between", "late", "last"))
+        assert paths[:4] == [f"/tail/{name}" for name in (0, 1, 2, "early")]
+        assert failed.read_until("/tail/last") == ["/tail/2", "/tail/last"]
+        assert tail.dropped == failed.dropped == 0
+
+
+def test_more_rows_at_once_than_wait_for_a_reader_are_counted(asking: Asking) -> None:
+    found = tails.MOST_WAITING + 1_234
+    with follow(asking, path="/burst") as tail, connect(asking.server.database_url) as connection:
+        with connection.transaction():
+            insert(connection, asking.server.project_id, "/burst", count=found)
+        first = next(tail.call)
+        assert first.dropped == 1_234
+        rows = len(first.items)
+        while rows < tails.MOST_WAITING:
+            response = next(tail.call)
+            assert response.dropped == 0
+            rows += len(response.items)
+        assert rows == tails.MOST_WAITING
+
+
+def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
+    async def read_slowly() -> None:
+        tail = tails.Tail(Filter(1, EARLIEST, LATEST))
+        rows = [row_of(number) for number in range(tails.MOST_WAITING)]
+        tail.add(Arrival(rows, len(rows)))
+        tail.add(Arrival([row_of(number) for number in range(len(rows), len(rows) + 7)], 10))
+        first, dropped = await tail.read(PATIENCE_S)
+        assert dropped == 10  # seven that waited, and three that were never read
+        assert [row.duration_ms for row in first] == list(range(7, 7 + tails.MOST_AT_ONCE))
+        assert (await tail.read(PATIENCE_S))[1] == 0
+
+    asyncio.run(read_slowly())
+
+
+def row_of(number: int) -> Row:
+    return Row(uuid4(), "t", "inbound", "GET", "h", "/", 200, number, 0, 0, None, None, LONG_AGO, LONG_AGO)
+
+
+def test_a_tail_ends_when_its_key_does(asking: Asking) -> None:
+    server = asking.server
+    with connect(server.database_url) as connection:
+        name = find_project(connection, server.project_id).name
+    _, key = create_key(server.database_url, name, timedelta(seconds=2), Scope.READ)
+    with follow(asking, key=key) as tail:
+        assert tail.refusal().status is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_what_is_wrong_is_told_at_once(asking: Asking) -> None:
+    with follow(asking, status=1000) as wrong:
+        assert wrong.refusal().violations == {"status": "must be 0 or between 100 and 599"}
+    with follow(asking, key=asking.server.api_key) as to_send:
+        assert to_send.refusal().status is grpc.StatusCode.PERMISSION_DENIED
+    with follow(asking, project_id=str(UUID(int=7))) as of_another:
+        assert of_another.refusal().status is grpc.StatusCode.PERMISSION_DENIED
