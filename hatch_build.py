@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULE = "server.compiled.batch_encoder"
+MODULES = ("server.compiled.batch_encoder", "server.compiled.row_aggregator")
 ROOT = Path(__file__).parent
 
 
@@ -23,22 +23,21 @@ class CompiledBuildHook(BuildHookInterface[Any]):
         """Build, and tell hatchling what was built. `version` is "standard" for a wheel, "editable" for a venv."""
         if self.target_name != "wheel" or not build(ROOT):
             return
-        build_data["artifacts"].append(f"/{library_of(Path())}")
+        build_data["artifacts"] += [f"/{library}" for library in libraries_of(Path())]
         if version == "standard":
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
 
 
 def build(folder: Path) -> bool:
-    """Compile the module into a folder; tell whether there is a compiler and what else it needs."""
+    """Compile the modules into a folder; tell whether there is a compiler and what else it needs."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.errors import BaseError, CCompilerError
 
-    source = ROOT / Path(*MODULE.split(".")).with_suffix(".pyx")
     with tempfile.TemporaryDirectory() as scratch:
         extensions = cythonize(
-            [Extension(MODULE, [str(source)])],
+            [Extension(name, [str(ROOT / Path(*name.split(".")).with_suffix(".pyx"))]) for name in MODULES],
             build_dir=scratch,
             include_path=[str(ROOT)],
             compiler_directives={"language_level": "3", "cdivision": True},
@@ -50,15 +49,17 @@ def build(folder: Path) -> bool:
         try:
             command.run()
         except (BaseError, CCompilerError) as error:
-            library_of(folder).unlink(missing_ok=True)  # it would be that of an earlier source
+            for library in libraries_of(folder):
+                library.unlink(missing_ok=True)  # it would be that of an earlier source
             sys.stderr.write(f"not compiled: {error}\n")
             return False
     return True
 
 
-def library_of(folder: Path) -> Path:
-    """Return the file that `build` makes in a folder."""
-    return folder / (MODULE.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX"))
+def libraries_of(folder: Path) -> list[Path]:
+    """Return the files that `build` makes in a folder."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return [folder / (name.replace(".", "/") + suffix) for name in MODULES]
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import psycopg
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.compiled.aggregator import choose_aggregator
 from server.database.setup import connect_current
-from server.settings import Settings
+from server.settings import Compiled, Settings
 from storage.reading.rollup_parts import moment_of
-from storage.rollups.aggregation import ReferenceAggregator
 from storage.rollups.rolling import Roller
 from storage.rollups.state import begin_again, read_state
 
@@ -58,7 +58,7 @@ def rebuild(settings: Settings, *, yes: bool) -> None:
 
 
 def _roll_all(connection: psycopg.Connection) -> None:
-    roller = Roller(ReferenceAggregator)
+    roller = Roller(choose_aggregator(Compiled.AUTO))
     rows, is_behind = 0, True
     while is_behind:
         done = roller.roll(connection)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -15,7 +16,7 @@ import psycopg
 from storage.database import connect
 from storage.errors import StorageError
 from storage.privileges import owns_schema
-from storage.rollups.aggregation import ReferenceAggregator
+from storage.rollups.aggregation import Aggregator
 from storage.rollups.merging import advance_limits, delete_old, merge_due, sum_up
 from storage.rollups.rolling import Pass, Roller
 from storage.rollups.state import RollupState, go_on_in_this_cluster, read_state
@@ -60,12 +61,14 @@ class RollupUpkeep:
 
     CONNECTIONS = 1
 
-    def __init__(self, database_url: str, retention_days: int | None) -> None:
+    def __init__(
+        self, database_url: str, make_aggregator: Callable[[], Aggregator], retention_days: int | None
+    ) -> None:
         """Keep them from now on; hours and days for `retention_days`, None: all."""
         self.figures = RollupFigures()
         self._url = database_url
         self._retention_days = retention_days
-        self._roller = Roller(ReferenceAggregator)
+        self._roller = Roller(make_aggregator)
         self._pending: deque[tuple[float, int]] = deque()  # when the next transaction was which one
         self._next_upkeep_at = 0.0
         self._next_limits_at = 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from server.compiled.aggregator import choose_aggregator
 from server.compiled.encoder import is_chosen
 from server.database.first_key import ensure_first_keys
 from server.database.later_work import LaterWork
@@ -66,7 +67,7 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         stack.callback(maintenance.stop)
         later_work = LaterWork(database_url, Retention(settings.retention_days))
         stack.callback(later_work.stop)
-        rollups = RollupUpkeep(database_url, settings.rollup_retention_days)
+        rollups = RollupUpkeep(database_url, choose_aggregator(settings.compiled), settings.rollup_retention_days)
         stack.callback(rollups.stop)
         drain = SpoolDrain(effective)
         stack.callback(drain.stop)

@@ -1,0 +1,71 @@
+"""The compiled aggregator gives the sums of the reference, to the last bucket."""
+
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from server.compiled.aggregator import make_compiled_aggregator
+from storage.endpoints import endpoint_of
+from storage.rollups.aggregation import ReferenceAggregator
+
+pytest.importorskip("server.compiled.row_aggregator")
+
+LARGEST = 2**63 - 1
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+SEGMENTS = st.one_of(
+    st.sampled_from(["orders", "{id}", "{other}", "defaced1", "deadbeef", "", "v1", "a" * 16, "aB3" + "x" * 13 + "=="]),
+    st.uuids().map(str),
+    st.uuids().map(lambda value: str(value).upper()),
+    st.from_regex(r"[0-9A-Za-z_=-]{1,24}", fullmatch=True),
+    st.from_regex(r"[0-9A-Fa-f]{7,9}", fullmatch=True),
+    st.from_regex(r"[0-9a-f-]{36}", fullmatch=True),
+    TEXTS,
+)
+PATHS = st.lists(SEGMENTS, max_size=5).map("/".join)
+FIGURES = st.one_of(st.integers(0, 5_000), st.integers(0, LARGEST), st.just(LARGEST))
+ROWS = st.tuples(
+    st.integers(1, 3),
+    st.one_of(st.integers(0, 3 * 60_000_000), st.integers(-(2**62), 2**62)),
+    st.booleans(),
+    st.sampled_from((0, 200, 404, 599)),
+    FIGURES, FIGURES, FIGURES,
+    st.sampled_from(("GET", "POST")), TEXTS, PATHS,
+)  # fmt: skip
+Row = tuple[int, int, bool, int, int, int, int, str, str, str]
+
+
+def to_copy(row: Row) -> bytes:
+    project, timestamp, is_inbound, status_code, duration, request, response, *texts = row
+    head = struct.pack(
+        ">hiiiqi?ihiqiqiq",
+        10, 4, project, 8, timestamp, 1, is_inbound, 2, status_code, 8, duration, 8, request, 8, response,
+    )  # fmt: skip
+    encoded = [text.encode() for text in texts]
+    return head + b"".join(struct.pack(">i", len(text)) + text for text in encoded)
+
+
+@given(st.lists(ROWS, max_size=12))
+@example([(1, 0, True, 200, 0, 0, 0, "GET", "h", "1/2/3/")])
+def test_sums_are_those_of_the_reference(rows: list[Row]) -> None:
+    reference, compiled = ReferenceAggregator(), make_compiled_aggregator()
+    for row in rows:
+        reference.add(to_copy(row))
+        compiled.add(to_copy(row))
+    assert compiled.groups() == reference.groups()
+
+
+@given(PATHS)
+def test_endpoints_are_those_of_the_reference(path: str) -> None:
+    compiled = make_compiled_aggregator()
+    compiled.add(to_copy((1, 0, True, 200, 1, 1, 1, "GET", "h", path)))
+    (group,) = compiled.groups()
+    assert group.endpoint == endpoint_of(path)
+
+
+def test_a_row_that_is_cut_off_is_refused() -> None:
+    row = to_copy((1, 0, True, 200, 1, 1, 1, "GET", "host", "/path"))
+    for length in range(len(row)):
+        with pytest.raises(ValueError, match="cut off"):
+            make_compiled_aggregator().add(row[:length])
