@@ -31,6 +31,7 @@ SELECT day.relname, pg_total_relation_size(day.oid)
 """
 # From the top down, as writers and readers lock. Of a table with a default partition none can be detached CONCURRENTLY.
 _LOCK_TABLE = "LOCK TABLE ONLY http_request_rows IN ACCESS EXCLUSIVE MODE"
+_IS_GONE = "SELECT to_regclass(%s) IS NULL"
 _DROP = "DROP TABLE {}"
 _IS_NEEDED = "SELECT EXISTS (SELECT FROM {} WHERE transaction >= (SELECT mark FROM rollup_state))"
 # The smallest number, the next one above it, and so on: a look-up in the index for each.
@@ -58,6 +59,7 @@ SELECT (SELECT relname FROM pg_class WHERE oid = stored.tableoid)
 # Whoever changes rollups locks their state first.
 _LOCK_ROLLUPS = "SELECT FROM rollup_state FOR UPDATE"
 _ROLLUPS = ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged")
+_HAS_DELETED = "SELECT EXISTS (SELECT FROM {} WHERE project = ANY (ARRAY(SELECT number FROM deleted_projects)))"
 _DELETE_DELETED = """
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM {table} WHERE project = ANY (ARRAY(SELECT number FROM deleted_projects)) LIMIT %s
@@ -91,9 +93,12 @@ def drop_day(connection: psycopg.Connection, day: ExpiredDay) -> bool:
     table = sql.Identifier(day.name)
     with durable_transaction(connection):
         connection.execute(_LOCK, (LOCK_TIMEOUT, _ADVISORY_LOCK))
+        # Asked twice: writers are not to wait in vain, and a late row may come until the table is locked.
+        if _is_gone(connection, day):
+            return True
+        if connection.execute(sql.SQL(_IS_NEEDED).format(table)).fetchone() == (True,):
+            return False
         connection.execute(_LOCK_TABLE)
-        if connection.execute("SELECT to_regclass(%s)", (day.name,)).fetchone() == (None,):
-            return True  # somebody else was faster
         if connection.execute(sql.SQL(_IS_NEEDED).format(table)).fetchone() == (True,):
             return False
         connection.execute(sql.SQL(_DROP).format(table))
@@ -126,8 +131,16 @@ def delete_deleted_projects(connection: psycopg.Connection) -> int:
         connection.execute(_PREFER_INDEX)
         if (row := connection.execute(_TABLE_OF_DELETED).fetchone()) is not None:
             return _delete_deleted(connection, row[0])
-        connection.execute(_LOCK_ROLLUPS)
-        return next(filter(None, (_delete_deleted(connection, table) for table in _ROLLUPS)), 0)
+        for table in _ROLLUPS:
+            if connection.execute(sql.SQL(_HAS_DELETED).format(sql.Identifier(table))).fetchone() == (True,):
+                connection.execute(_LOCK_ROLLUPS)
+                return _delete_deleted(connection, table)
+    return 0
+
+
+def _is_gone(connection: psycopg.Connection, day: ExpiredDay) -> bool:
+    """Tell whether somebody else was faster."""
+    return connection.execute(_IS_GONE, (day.name,)).fetchone() == (True,)
 
 
 def _delete_deleted(connection: psycopg.Connection, table: str) -> int:

@@ -115,7 +115,7 @@ def _prune(connection: psycopg.Connection, before: datetime, rows: Mapping[str, 
         task = progress.add_task("deleting rows", total=sum(rows.values()))
         for day in expired_days(connection, before):
             if not patiently(partial(drop_day, connection, day)):
-                fail(f"{day.name} has rows that are not in the rollups yet: run this again in a moment")
+                fail(f"{day.name} has rows that no server has summed up in rollups yet: run this again later")
             progress.advance(task, rows.get(day.name, 0))
         while deleted := patiently(partial(delete_other_days, connection, before)):
             progress.advance(task, deleted)

@@ -39,7 +39,12 @@ class Retention:
             self._tell("old rows stay for now: another transaction, maybe a backup, uses the table")
             return
         self._is_told = False
-        self._next_at = time.monotonic() + (INTERVAL_S if is_complete and self.overdue_days == 0 else 0.0)
+        self._next_at = time.monotonic() + self._pause(is_complete)
+
+    def _pause(self, is_complete: bool) -> float:
+        if not is_complete:
+            return 0.0
+        return RETRY_INTERVAL_S if self.overdue_days else INTERVAL_S
 
     def tell_of_role(self, connection: psycopg.Connection) -> None:
         """Warn once when old rows should go, but the role may not delete them."""

@@ -71,6 +71,15 @@ def test_a_transaction_that_uses_the_table_is_not_waited_for_and_writers_go_on(
     assert drop_day(connection, day)  # somebody else was faster
 
 
+def test_a_pass_over_the_rollups_is_not_waited_for(connection: psycopg.Connection, migrated_url: str) -> None:
+    set_rollup_mark(connection)
+    insert_row(connection, "1999-01-01")
+    with transaction_holding(migrated_url, "SELECT FROM rollup_state FOR UPDATE"):
+        assert delete_deleted_projects(connection) == 0
+        assert drop_expired(connection) == [True] * (7 - KEPT_DAYS)
+        assert delete_other_days(connection, LIMIT) == 1
+
+
 def test_rows_stay_until_the_rollups_have_them(connection: psycopg.Connection) -> None:
     insert_row(connection, LIMIT - A_MOMENT)
     insert_row(connection, "1999-01-01")
