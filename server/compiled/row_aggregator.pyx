@@ -2,7 +2,9 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.dict cimport PyDict_GetItem
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 from libc.math cimport ceil, log
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -22,6 +24,7 @@ cdef enum:
     TEXT_COUNT = 3
     KEY_HEAD = 22  # project, minute, direction, status class, and the lengths of method and host
     SMALL = 4096  # durations below have their bucket in a table
+    ROOM = 16  # for buckets beside one that is new
     UUID_SIZE = 36
     LEAST_HEX = 8
     LEAST_BASE64 = 16
@@ -43,10 +46,40 @@ cdef inline void add_to(Wide* wide, uint64_t value) noexcept nogil:
 cdef class _Sums:
     cdef uint64_t requests, slow
     cdef Wide duration_ms, request_bytes, response_bytes
-    cdef dict buckets
+    cdef uint64_t* counts  # of the buckets from `lowest` on, `size` of them
+    cdef int32_t lowest, size
 
     def __cinit__(self):
-        self.buckets = {}
+        self.counts = NULL
+        self.lowest = self.size = 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.counts)
+
+    cdef int count(self, int32_t bucket) except -1:
+        if not self.lowest <= bucket < self.lowest + self.size:
+            self.widen(bucket)
+        self.counts[bucket - self.lowest] += 1
+        return 0
+
+    cdef int widen(self, int32_t bucket) except -1:
+        """Make room for the count of a bucket, and of some beside it."""
+        cdef int32_t lowest = max(0, bucket - ROOM), end = bucket + ROOM
+        cdef uint64_t* counts
+        if self.size > 0:
+            lowest, end = min(lowest, self.lowest), max(end, self.lowest + self.size)
+        counts = <uint64_t*>PyMem_Calloc(end - lowest, sizeof(uint64_t))
+        if counts == NULL:
+            raise MemoryError
+        if self.size > 0:
+            memcpy(counts + (self.lowest - lowest), self.counts, self.size * sizeof(uint64_t))
+        PyMem_Free(self.counts)
+        self.counts, self.lowest, self.size = counts, lowest, end - lowest
+        return 0
+
+    cdef dict buckets(self):
+        cdef int32_t index
+        return {self.lowest + index: self.counts[index] for index in range(self.size) if self.counts[index] > 0}
 
 
 cdef class RowAggregator:
@@ -86,13 +119,13 @@ cdef class RowAggregator:
         cdef int32_t bucket
         cdef bytes key
         cdef _Sums sums
-        cdef object found
+        cdef PyObject* found
         if size < TEXTS:
             raise ValueError("a row is cut off")
         microseconds, duration_ms = get_64(row + TIMESTAMP), get_64(row + DURATION)
         key = self._key_of(row, size, microseconds)
-        found = self._groups.get(key)
-        if found is None:
+        found = PyDict_GetItem(self._groups, key)
+        if found == NULL:
             sums = _Sums()
             self._groups[key] = sums
         else:
@@ -106,9 +139,7 @@ cdef class RowAggregator:
             bucket = self._small[duration_ms]
         else:
             bucket = 1 + <int32_t>ceil(log(<double>duration_ms) / self._ln_gamma)
-        found = sums.buckets.get(bucket)
-        sums.buckets[bucket] = 1 if found is None else found + 1
-        return 0
+        return sums.count(bucket)
 
     cdef bytes _key_of(self, const uint8_t* row, Py_ssize_t size, int64_t microseconds):
         """Return what tells the group of a row from all others."""
@@ -176,7 +207,7 @@ cdef class RowAggregator:
             )
             groups[group] = self._make_sums(
                 sums.requests, sums.slow, to_int(sums.duration_ms), to_int(sums.request_bytes),
-                to_int(sums.response_bytes), sums.buckets,
+                to_int(sums.response_bytes), sums.buckets(),
             )
         return groups
 

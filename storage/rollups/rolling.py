@@ -159,9 +159,8 @@ def _copy_rows(connection: psycopg.Connection, first: int, end: int) -> Iterator
                 continue
             if length < 0:
                 raise psycopg.OperationalError("the database ended the copy of rows")
-            row = data[start:]
-            if row == _END_OF_ROWS:
+            if length - start == len(_END_OF_ROWS):
                 break
+            yield data[start:] if start else data  # type: ignore[misc] # memoryviews, which aggregators take as well
             start = 0
-            yield row  # type: ignore[misc] # a memoryview, which the aggregators take as well
         copy.read()
