@@ -13,6 +13,10 @@ from server.cli.rollups import rollups
 from server.cli.sample import sample
 from server.cli.serve import serve
 from server.cli.spool import spool
+from server.cli.stats import stats
+from server.cli.tail import tail
+from server.cli.top import top
+from server.cli.trace import trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,6 +28,7 @@ def main() -> None:
     Start here:
       seestack-ingest serve     run the server; its banner shows how to send a batch
       seestack-ingest sample    send it generated telemetry
+      seestack-ingest tail      watch requests come in; `top` sums them up by endpoint
       seestack-ingest psql      look at the rows
       seestack-ingest backup    save the database; `restore` puts it back
 
@@ -31,5 +36,7 @@ def main() -> None:
     """
 
 
-for command in (serve, check, migrate, projects, keys, data, rollups, spool, sample, psql, backup, restore):
+for command in (
+    serve, check, migrate, projects, keys, data, rollups, spool, sample, tail, top, stats, trace, psql, backup, restore,
+):  # fmt: skip
     main.add_command(command)

@@ -109,7 +109,9 @@ class TopHost(Answer, frozen=True):
     failed_requests: int
     failure_rate: float
     avg_duration_ms: float
+    p50: float
     p95: float
+    p99: float
 
 
 class TopEndpoint(Answer, frozen=True):
@@ -122,7 +124,9 @@ class TopEndpoint(Answer, frozen=True):
     failed_requests: int
     failure_rate: float
     avg_duration_ms: float
+    p50: float
     p95: float
+    p99: float
 
 
 class TopHosts(Answer, frozen=True):

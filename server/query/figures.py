@@ -88,7 +88,9 @@ def _group_figures(sums: Sums) -> dict[str, Any]:
         "failed_requests": sums.failed,
         "failure_rate": _rate(sums.failed, sums.requests),
         "avg_duration_ms": round(sums.duration_ms / sums.requests, 2),
+        "p50": quantile(sums.buckets, 0.5),
         "p95": quantile(sums.buckets, 0.95),
+        "p99": quantile(sums.buckets, 0.99),
     }
 
 

@@ -41,7 +41,7 @@ _RANGE: Final = (
     Parameter("from", Moment(), "Begin of the range, which is part of it; a day before `to` when it is absent."),
     Parameter("to", Moment(), "End of the range, which is not part of it; now when it is absent."),
 )
-_FILTERS: Final = (
+FILTERS: Final = (
     Parameter("direction", OneOf("inbound", "outbound"), "`inbound`: served. `outbound`: made."),
     Parameter("method", MethodName(), "HTTP method."),
     Parameter("status_group", OneOf(*STATUS_GROUPS), "Class of the status; `0` where no response came."),
@@ -54,7 +54,7 @@ _FILTERS: Final = (
     Parameter("min_duration_ms", Number(), "Least duration in milliseconds."),
     _SLOW,
 )
-_COMMON: Final = (_PROJECT, *_RANGE, *_FILTERS)
+_COMMON: Final = (_PROJECT, *_RANGE, *FILTERS)
 _TOP: Final = (
     Parameter("sort", OneOf("failed", "requests", "time"), "Order of the groups, largest first.", "failed"),
     Parameter("limit", Number(1, 100), "Most groups.", 20),
@@ -75,7 +75,7 @@ PARAMETERS: Final[Mapping[QueryMethod, Sequence[Parameter]]] = {
         *_COMMON,
         Parameter("format", OneOf("csv", "jsonl", "parquet"), "Kind of file.", is_required=True),
     ),
-    QueryMethod.TAIL: (_PROJECT, *_FILTERS),
+    QueryMethod.TAIL: (_PROJECT, *FILTERS),
 }
 _BY_NAME: Final = {
     method: {parameter.json_name: parameter for parameter in parameters} for method, parameters in PARAMETERS.items()

@@ -132,7 +132,8 @@ def test_groups_have_the_sums_of_their_rows(
         assert item.failed_requests == model.failed(of_group)
         assert item.failure_rate == model.rate(model.failed(of_group), len(of_group))
         assert item.avg_duration_ms == round(model.total(of_group, "duration_ms") / len(of_group), 2)
-        assert model.is_percentile(item.p95, of_group, 0.95)
+        for percentile, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            assert model.is_percentile(getattr(item, percentile), of_group, q)
 
 
 def endpoint(row: Row) -> str:

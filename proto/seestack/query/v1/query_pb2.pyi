@@ -932,6 +932,8 @@ class TopHost(_message.Message):
     FAILURE_RATE_FIELD_NUMBER: _builtins.int
     AVG_DURATION_MS_FIELD_NUMBER: _builtins.int
     P95_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host, or `{other}` for all those beyond a limit of hosts."""
     total_requests: _builtins.int
@@ -944,6 +946,10 @@ class TopHost(_message.Message):
     """Mean duration in milliseconds, to two decimals."""
     p95: _builtins.float
     """95th percentile of the durations in milliseconds, within 1 %."""
+    p50: _builtins.float
+    """The median of the durations, in milliseconds, within 1 %."""
+    p99: _builtins.float
+    """99th percentile of the durations in milliseconds, within 1 %."""
     def __init__(
         self,
         *,
@@ -953,10 +959,12 @@ class TopHost(_message.Message):
         failure_rate: _builtins.float = ...,
         avg_duration_ms: _builtins.float = ...,
         p95: _builtins.float = ...,
+        p50: _builtins.float = ...,
+        p99: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_duration_ms", b"avg_duration_ms", "failed_requests", b"failed_requests", "failure_rate", b"failure_rate", "host", b"host", "p95", b"p95", "total_requests", b"total_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_duration_ms", b"avg_duration_ms", "failed_requests", b"failed_requests", "failure_rate", b"failure_rate", "host", b"host", "p50", b"p50", "p95", b"p95", "p99", b"p99", "total_requests", b"total_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1136,6 +1144,8 @@ class TopEndpoint(_message.Message):
     FAILURE_RATE_FIELD_NUMBER: _builtins.int
     AVG_DURATION_MS_FIELD_NUMBER: _builtins.int
     P95_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """HTTP method."""
     host: _builtins.str
@@ -1152,6 +1162,10 @@ class TopEndpoint(_message.Message):
     """Mean duration in milliseconds, to two decimals."""
     p95: _builtins.float
     """95th percentile of the durations in milliseconds, within 1 %."""
+    p50: _builtins.float
+    """The median of the durations, in milliseconds, within 1 %."""
+    p99: _builtins.float
+    """99th percentile of the durations in milliseconds, within 1 %."""
     def __init__(
         self,
         *,
@@ -1163,10 +1177,12 @@ class TopEndpoint(_message.Message):
         failure_rate: _builtins.float = ...,
         avg_duration_ms: _builtins.float = ...,
         p95: _builtins.float = ...,
+        p50: _builtins.float = ...,
+        p99: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_duration_ms", b"avg_duration_ms", "endpoint", b"endpoint", "failed_requests", b"failed_requests", "failure_rate", b"failure_rate", "host", b"host", "method", b"method", "p95", b"p95", "total_requests", b"total_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_duration_ms", b"avg_duration_ms", "endpoint", b"endpoint", "failed_requests", b"failed_requests", "failure_rate", b"failure_rate", "host", b"host", "method", b"method", "p50", b"p50", "p95", b"p95", "p99", b"p99", "total_requests", b"total_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
