@@ -10,9 +10,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from storage.embedded.server import EmbeddedServer
 from tests.running_server import RunningServer, start_server
+
+# A busy machine may take any time for an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

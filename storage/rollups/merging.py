@@ -16,7 +16,8 @@ from storage.rollups.tables import STORED, add_stored, write_groups
 KEPT_MINUTES_US: Final = 2 * DAY_US
 # How long after its end a span is summed up; later rows are added to both then.
 GRACE_US: Final = 10 * MINUTE_US
-MERGED_AT_ONCE: Final = 200
+# Spans of a project in one step: their groups are in memory at once, and a day may have ten thousands of them.
+MERGED_AT_ONCE: Final = {Span.MINUTE: 50, Span.HOUR: 10, Span.DAY: 1}
 DELETED_AT_ONCE: Final = 20_000
 # Rows mostly come within that time after their minute; further rows of old hours and days come seldom.
 _DUE_AFTER: Final = {
@@ -70,7 +71,7 @@ def merge_due(connection: psycopg.Connection) -> int:
             state = lock_state(connection)
             if state is None or state.mark == EMPTYING:
                 return merged
-            due = connection.execute(_TAKE_DUE, (span, MERGED_AT_ONCE)).fetchall()
+            due = connection.execute(_TAKE_DUE, (span, MERGED_AT_ONCE[span])).fetchall()
             if due:
                 projects, starts = zip(*due, strict=True)
                 _merge(connection, span, list(projects), list(starts))
