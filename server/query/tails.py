@@ -121,7 +121,7 @@ class Tails:
 
         async def read(transaction: Transaction) -> tuple[Look, list[Arrival]]:
             seen = await look(transaction)
-            if before is None or not followed:
+            if before is None or seen == before or not followed:
                 return seen, []
             return seen, await arrived_since(transaction, before, [tail.filter for tail in followed], MOST_WAITING)
 
