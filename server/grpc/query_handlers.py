@@ -1,6 +1,5 @@
 """The gRPC side of queries in a front worker: messages go to a query process, its answers come back as they are."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ class GrpcQueryService:
         """Beyond `max_calls` under way, further ones are told to try again later."""
         self._relay = relay
         self._max_calls = max_calls
-        self._calls: set[asyncio.Task[object] | None] = set()
+        self._calls = 0
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a grpc.aio server needs to route calls here."""
@@ -34,28 +33,21 @@ class GrpcQueryService:
         }
         return grpc.method_handlers_generic_handler(QUERY_SERVICE_NAME, handlers)
 
-    def stop_streams(self) -> None:
-        """End the answers that are under way."""
-        for call in self._calls:
-            if call is not None:
-                call.cancel()
-
     def _serve(self, method: QueryMethod) -> "Callable[[bytes, Context], AsyncIterator[bytes]]":
         """Return a handler for grpc.aio."""
 
         async def serve(message: bytes, context: "Context") -> "AsyncIterator[bytes]":
             call = IncomingCall(context, Protocol.GRPC, method)
-            if len(self._calls) >= self._max_calls:
+            if self._calls >= self._max_calls:
                 await call.refuse(ServiceUnavailableError())
-            task = asyncio.current_task()
-            self._calls.add(task)
+            self._calls += 1
             try:
                 async for answer in self._ask(call, method, message):
                     yield answer
             except IngestError as error:
                 await call.refuse(error)
             finally:
-                self._calls.discard(task)
+                self._calls -= 1
 
         return serve
 

@@ -82,9 +82,7 @@ async def run_worker(worker: Worker) -> None:
     if follower is not None:
         follower.cancel()
     await health_servicer.enter_graceful_shutdown()
-    handlers.stop_streams()
-    if queries is not None:
-        queries.stop_streams()
+    handlers.stop_streams()  # the query processes, which stop at the same time, end their own
     await server.stop()
     await service.close()
     if server.is_damaged:

@@ -112,6 +112,10 @@ def _to_row(
     trace_id = other_trace or ""
     if trace is not None:
         trace_id = str(trace) if trace_is_dashed else trace.hex
-    received_at = _EPOCH + timedelta(milliseconds=columns["id"].int >> 80)
+    row_id: UUID = columns["id"]
+    # Rows that somebody put in by SQL may have other ids, which tell no time.
+    received_at = columns["timestamp"]
+    if row_id.version == 7:
+        received_at = _EPOCH + timedelta(milliseconds=row_id.int >> 80)
     direction = "inbound" if is_inbound else "outbound"
     return Row(trace_id=trace_id, direction=direction, received_at=received_at, **columns)

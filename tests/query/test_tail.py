@@ -1,7 +1,8 @@
 """Following rows as they arrive."""
 
 import asyncio
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from seestack.query.v1 import query_pb2, query_pb2_grpc
+from server.contract.query_method import QueryMethod
 from server.query import tails
 from storage.database import connect
 from storage.keys.api_keys import Scope
@@ -22,7 +24,7 @@ from storage.reading.rows import Row
 from tests.grpc_client import Refusal, refusal_of
 from tests.patience import PATIENCE_S
 from tests.query.asking import Asking
-from tests.running_server import create_key
+from tests.running_server import create_key, start_server
 
 # Rows of any time arrive.
 LONG_AGO = datetime(1999, 12, 31, tzinfo=UTC)
@@ -32,6 +34,13 @@ INSERT INTO http_requests (id, project_id, timestamp, received_at, duration_ms, 
 SELECT overlay(gen_random_uuid()::text PLACING '01930000' FROM 1)::uuid, %(project)s, %(timestamp)s, now(), number,
        0, 0, 'inbound', %(status)s, 'GET', 'h', %(path)s, 't'
   FROM generate_series(1, %(count)s) AS number
+"""
+
+INSERT_WITH_ID = """
+INSERT INTO http_requests (id, project_id, timestamp, received_at, duration_ms, request_size, response_size,
+                           direction, status_code, method, host, path, trace_id)
+VALUES ('ffffffff-ffff-4fff-bfff-ffffffffffff', %(project)s, %(timestamp)s, now(), 1,
+        0, 0, 'inbound', 200, 'GET', 'h', '/by-hand', 't')
 """
 
 
@@ -149,6 +158,25 @@ def test_a_tail_ends_when_its_key_does(asking: Asking) -> None:
     _, key = create_key(server.database_url, name, timedelta(seconds=2), Scope.READ)
     with follow(asking, key=key) as tail:
         assert tail.refusal().status is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_tail_does_not_hold_up_a_server_that_stops(create_database: Callable[[], str]) -> None:
+    # If it did, the server would not be over before the patience of the test.
+    with start_server(create_database(), "--query-workers", "1", "--grace-seconds", "600") as server:
+        followers = Asking(server, server.channel(), None)
+        with follow(followers, key=followers.create_key()) as tail:
+            server.process.send_signal(signal.SIGTERM)
+            assert tail.refusal().status is grpc.StatusCode.UNAVAILABLE
+            assert server.process.wait(PATIENCE_S) == 0
+
+
+def test_a_row_of_somebody_else_without_a_time_in_its_id_is_read(asking: Asking) -> None:
+    with connect(asking.server.database_url) as connection:
+        connection.execute(INSERT_WITH_ID, {"project": asking.server.project_id, "timestamp": LONG_AGO})
+    found = asking.over_http(
+        QueryMethod.LIST, **{"from": LONG_AGO.isoformat(), "to": "2000-01-01T00:00:00Z", "path": "/by-hand"}
+    )
+    assert [item.received_at for item in found.items] == [LONG_AGO]
 
 
 def test_what_is_wrong_is_told_at_once(asking: Asking) -> None:
