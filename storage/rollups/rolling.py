@@ -6,7 +6,8 @@ happens.
 """
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Final, NamedTuple
 
 import psycopg
@@ -19,8 +20,10 @@ from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state,
 from storage.rollups.tables import write_groups
 from storage.rollups.variety import Variety
 
-ROWS_WANTED: Final = 100_000  # of a pass
-FEWEST_TRANSACTIONS: Final = 1_000
+ROWS_WANTED: Final = 50_000  # of a pass
+# A pass with more rows begins again with fewer transactions: its groups, up to one a row, are in memory.
+MOST_ROWS: Final = 2 * ROWS_WANTED
+FIRST_TRANSACTIONS: Final = 1_000
 
 # Sums can be made again from rows, so nothing waits for the disk. The rows are found by their transactions' index.
 BACKGROUND: Final = "SET LOCAL synchronous_commit = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
@@ -46,13 +49,17 @@ class Pass(NamedTuple):
     is_behind: bool  # there are more rows to read
 
 
+class _TooManyRowsError(Exception):
+    """A pass has more than MOST_ROWS, and can be made of fewer transactions."""
+
+
 class Roller:
     """Makes passes, of a number of rows that is kept near ROWS_WANTED."""
 
     def __init__(self, make_aggregator: Callable[[], Aggregator]) -> None:
         self.variety = Variety()
         self._make_aggregator = make_aggregator
-        self._transactions = FEWEST_TRANSACTIONS
+        self._transactions = FIRST_TRANSACTIONS
 
     def roll(self, connection: psycopg.Connection) -> Pass | None:
         """Make one pass; None while another server makes one, or transactions count otherwise. Raises psycopg.Error."""
@@ -75,6 +82,9 @@ class Roller:
                     empty_some(connection)
                     return Pass(0, 0, 0, is_behind=True)
                 return self._roll(connection, state)
+        except _TooManyRowsError:
+            self.variety.forget_all()
+            return Pass(0, 0, 0, is_behind=True)
         except BaseException:
             self.variety.forget_all()
             raise
@@ -85,9 +95,13 @@ class Roller:
             return Pass(0, 0, state.mark, is_behind=False)
         aggregator = self._make_aggregator()
         rows = 0
-        for row in _copy_rows(connection, state.mark, end):
-            aggregator.add(row)
-            rows += 1
+        with closing(_copy_rows(connection, state.mark, end)) as found:
+            for row in found:
+                aggregator.add(row)
+                rows += 1
+                if rows > MOST_ROWS and end > state.mark + 1:
+                    self._transactions = max(1, (end - state.mark) // 4)
+                    raise _TooManyRowsError
         stored = self._store(connection, aggregator.groups(), state) if rows else 0
         connection.execute(_ADVANCE, (end,))
         self._adapt(rows)
@@ -106,7 +120,7 @@ class Roller:
         if rows < ROWS_WANTED // 2:
             self._transactions = min(2 * self._transactions, 2**40)
         elif rows > ROWS_WANTED:
-            self._transactions = max(FEWEST_TRANSACTIONS, self._transactions * ROWS_WANTED // rows)
+            self._transactions = max(1, self._transactions * ROWS_WANTED // rows)
 
 
 def _spread(groups: RowGroups, state: RollupState, variety: Variety) -> dict[Span, Groups]:
@@ -143,7 +157,7 @@ def _stored_groups(group: RowGroup, start_us: int, host: str, endpoint: str) -> 
     yield Group(group.project, Level.ENDPOINT, *shared, group.method, host, endpoint)
 
 
-def _copy_rows(connection: psycopg.Connection, first: int, end: int) -> Iterator[bytes]:
+def _copy_rows(connection: psycopg.Connection, first: int, end: int) -> Generator[bytes, None, None]:
     """Yield the rows of a range of transactions. The driver's own way takes 2 us a row."""
     statement = sql.SQL(_ROWS).format(first=sql.Literal(first), end=sql.Literal(end))
     pgconn = connection.pgconn

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from storage.database import connect
+from storage.rollups import rolling
 from storage.rollups.aggregation import ReferenceAggregator
 from storage.rollups.groups import Level, Span
 from storage.rollups.merging import KEPT_MINUTES_US, advance_limits, delete_old, merge_due, sum_up
@@ -233,4 +234,23 @@ def test_minutes_go_after_two_days(connection: psycopg.Connection, roller: Rolle
     assert delete_old(connection) == 0
     state = read_state(connection)
     assert state.now_us - state.minutes_from_us < KEPT_MINUTES_US + 3_600_000_000
+    assert_exact(connection)
+
+
+def test_a_pass_takes_no_more_rows_than_fit_in_memory(
+    connection: psycopg.Connection, roller: Roller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling, "MOST_ROWS", 50)
+    source = random.Random(5)
+    for _ in range(5):
+        with connection.transaction():
+            insert_random_rows(connection, source, 40)
+    with connection.transaction():
+        insert_random_rows(connection, source, 60)  # of one transaction, which cannot be divided
+    rows = []
+    while not reached_end(connection):
+        done = roller.roll(connection)
+        assert done is not None
+        rows.append(done.rows)
+    assert (max(rows), sum(rows)) == (60, 260)
     assert_exact(connection)
