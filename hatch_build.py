@@ -12,7 +12,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("server.compiled.batch_encoder", "server.compiled.row_aggregator")
+MODULES = (
+    "server.compiled.batch_encoder",
+    "server.compiled.group_pool",
+    "server.compiled.row_aggregator",
+    "server.compiled.row_totals",
+)
 ROOT = Path(__file__).parent
 
 

@@ -1,12 +1,11 @@
 """The loads of `make bench`: throughput and CPU, the curve, latency at half load, memory."""
 
-from bench.generators import generate
-from bench.load import run_load
+from bench.generators import generate, generate_timed
 from bench.noop import PATH as NOOP_PATH
 from bench.processes import peak_memory_bytes
 from bench.report import Measurement
 from bench.stand import SECONDS, Stand
-from bench.targets import HTTP, UNARY, Shape, Target, connect
+from bench.targets import HTTP, UNARY, Shape, Target
 
 CURVE_CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128)
 OVERLOAD_CONNECTIONS = 640
@@ -52,13 +51,13 @@ def measure_curve(stand: Stand) -> list[dict[str, float]]:
 def measure_latency(stand: Stand, noop: Target, most_rows: float) -> dict[str, float]:
     """Return the latency in ms of a lone client, and of clients who together send at half of `most_rows` a second.
 
-    Such a load needs the Python generator; what it gets from the no-op server at the same rate shows its own share.
+    What the no-op server needs at the same rate shows the generator's own share.
     """
     rate = most_rows / 2 / HALF_LOAD.batch_rows
-    connection = connect(stand.server.target, Shape(HTTP, 100, 1), stand.batches(100))
-    alone = run_load(connection, SECONDS)
+    alone = generate_timed(stand.server.target, Shape(HTTP, 100, 1), stand.batches(100), SECONDS)
     half, _ = stand.load(HALF_LOAD, rate=rate)
-    nothing = run_load(connect(noop, HALF_LOAD, stand.batches(HALF_LOAD.batch_rows, NOOP_PATH)), SECONDS, rate=rate)
+    to_noop = stand.batches(HALF_LOAD.batch_rows, NOOP_PATH)
+    nothing = generate_timed(noop, HALF_LOAD, to_noop, SECONDS, rate=rate)
     return {
         "a lone client, median": alone.percentile(50) * 1000,
         "a lone client, p99": alone.percentile(99) * 1000,

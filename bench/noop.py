@@ -4,9 +4,7 @@ Started as any worker (see server.processes.worker): with a listening socket it 
 """
 
 import socket
-from typing import Any
 
-import grpc
 import msgspec
 import uvloop
 from flask import Flask, Response, request
@@ -16,8 +14,11 @@ from http_bridge.http1.greenlets import wait
 from http_bridge.http1.load_shedding import LoadShedder
 from http_bridge.http1.server import HttpServer
 from seestack.ingest.v1 import ingest_pb2
+from server.grpc.application import GrpcApplication
+from server.grpc.call import IncomingCall
 from server.grpc.handlers import SERVICE_NAME
 from server.grpc.worker import create_server
+from server.processes.listeners import bind_reserved
 from server.processes.worker import Worker
 
 PATH = "/noop"
@@ -38,45 +39,35 @@ def create_app() -> Flask:
 async def run_worker(worker: Worker) -> None:
     """Serve until SIGTERM."""
     stop_requested = worker.stop_requested()
-    if worker.listen_fd is not None:
+    if worker.own_fd is not None:
         http_server = HttpServer(create_app(), responses.refusal, LoadShedder(2**20, 2**40))
-        await http_server.start(socket.socket(fileno=worker.listen_fd))
+        await http_server.start(socket.socket(fileno=worker.own_fd))
         worker.report_ready()
         await stop_requested.wait()
     else:
-        grpc_server = create_server(worker.settings)
-        grpc_server.add_generic_rpc_handlers((_handler(),))
-        await grpc_server.start()
+        settings = worker.settings
+        methods = {f"{SERVICE_NAME}/IngestHttpRequests": unary, f"{SERVICE_NAME}/StreamHttpRequests": stream}
+        grpc_server = create_server(GrpcApplication(methods, settings.max_body_bytes), settings)
+        await grpc_server.start(bind_reserved(settings.grpc_host, settings.grpc_port))
         worker.report_ready()
         await stop_requested.wait()
         await grpc_server.stop(1)
 
 
-def _handler() -> grpc.GenericRpcHandler:
-    async def unary(batch: ingest_pb2.IngestHttpRequestsRequest, _: Any) -> ingest_pb2.IngestHttpRequestsResponse:
-        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=len(batch.requests))
+async def unary(call: IncomingCall) -> bytes:
+    """Answer as if the batch were stored."""
+    batch = ingest_pb2.IngestHttpRequestsRequest.FromString(await call.read() or b"")
+    return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=len(batch.requests)).SerializeToString()
 
-    async def stream(batches: Any, _: Any) -> Any:
-        sequence = 0
-        async for batch in batches:
-            yield ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=len(batch.requests))
-            sequence += 1
 
-    return grpc.method_handlers_generic_handler(
-        SERVICE_NAME,
-        {
-            "IngestHttpRequests": grpc.unary_unary_rpc_method_handler(
-                unary,
-                ingest_pb2.IngestHttpRequestsRequest.FromString,
-                ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
-            ),
-            "StreamHttpRequests": grpc.stream_stream_rpc_method_handler(
-                stream,
-                ingest_pb2.StreamHttpRequestsRequest.FromString,
-                ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
-            ),
-        },
-    )
+async def stream(call: IncomingCall) -> None:
+    """Answer as if each batch were stored."""
+    sequence = 0
+    while (message := await call.read()) is not None:
+        batch = ingest_pb2.StreamHttpRequestsRequest.FromString(message)
+        answer = ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=len(batch.requests))
+        await call.write(answer.SerializeToString())
+        sequence += 1
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path
 import psycopg
 
 from bench.data import Batches, make_batches
-from bench.generators import generate
-from bench.load import Load, run_load
+from bench.generators import generate, generate_timed
+from bench.load import Load
 from bench.processes import CpuMeter, RunningServer, run_server
 from bench.table import count_rows, empty_table
-from bench.targets import INGEST_PATH, Shape, connect
+from bench.targets import INGEST_PATH, Shape
 
 SECONDS = 3.0
 
@@ -42,7 +42,7 @@ class Stand:
             if rate is None:
                 load = generate(self.server.target, shape, batches, SECONDS)
             else:
-                load = run_load(connect(self.server.target, shape, batches), SECONDS, rate=rate)
+                load = generate_timed(self.server.target, shape, batches, SECONDS, rate=rate)
         self.check(load, shape.batch_rows)
         return load, cpu
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, g, jsonify, request
 from flask_swagger_ui import get_swaggerui_blueprint
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import MapAdapter
 
 from http_bridge import responses
@@ -13,16 +13,19 @@ from http_bridge.answering import Answering
 from http_bridge.cors import Cors
 from http_bridge.http1.environ import Environ
 from http_bridge.http1.greenlets import wait
+from http_bridge.http_errors import as_ingest_error
 from http_bridge.http_request import HttpRequest
 from http_bridge.openapi import describe_api
+from http_bridge.pages.blueprint import create_pages
+from http_bridge.pages.safety import answer_missing
 from http_bridge.query_routes import add_query_routes
 from server.contract.identifiers import choose_request_id
-from server.errors import IngestError, MalformedRequestError, MethodNotAllowedError, PathNotFoundError
+from server.errors import IngestError
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord, RequestReporter
 from server.query.relay.client import QueryRelay
 from server.service import IngestService
-from server.settings import Settings
+from server.settings import Pages, Settings
 
 INGEST_PATH = "/ingest/v1/http-requests"
 
@@ -76,7 +79,8 @@ def create_app(service: IngestService, settings: Settings, relay: QueryRelay | N
     if relay is not None:
         add_query_routes(app, relay)
     _add_pages(app, service, settings)
-    _add_errors(app, service, answering)
+    has_pages = relay is not None and settings.pages is Pages.ON
+    _add_errors(app, service, answering, answer_missing if has_pages else lambda _: None)
 
     @app.before_request
     def begin() -> None:
@@ -89,6 +93,8 @@ def create_app(service: IngestService, settings: Settings, relay: QueryRelay | N
         response.headers.extend(answering.headers(g.request))
         return response
 
+    if relay is not None and has_pages:
+        app.register_blueprint(create_pages(settings, relay))
     return app
 
 
@@ -135,7 +141,11 @@ def _add_pages(app: Flask, service: IngestService, settings: Settings) -> None:
     app.register_blueprint(blueprint)
 
 
-def _add_errors(app: Flask, service: IngestService, answering: Answering) -> None:
+def _add_errors(
+    app: Flask, service: IngestService, answering: Answering, show: Callable[[Exception], Response | None]
+) -> None:
+    """Have errors answered: by the page that `show` gives, or else by the envelope."""
+
     @app.errorhandler(IngestError)
     def tell(error: IngestError) -> Response:
         """Answer a probe without a report: probes ask every second, and the log has said it once."""
@@ -144,19 +154,8 @@ def _add_errors(app: Flask, service: IngestService, answering: Answering) -> Non
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
         """Answer what did not get to the service."""
-        return respond(wait(service.refuse(g.request.record, _as_ingest_error(error))))
+        return show(error) or respond(wait(service.refuse(g.request.record, as_ingest_error(error))))
 
     def respond(error: IngestError) -> Response:
         status, headers, body = answering.refuse(g.request, error)
         return Response(body, status, headers)
-
-
-def _as_ingest_error(error: Exception) -> Exception:
-    match error:
-        case NotFound():
-            return PathNotFoundError()
-        case MethodNotAllowed():
-            return MethodNotAllowedError(", ".join(sorted(error.valid_methods or ())))
-        case HTTPException() if (error.code or 500) < 500:
-            return MalformedRequestError()
-    return error

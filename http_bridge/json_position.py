@@ -14,7 +14,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _BYTE = re.compile(r"\(byte (\d+)\)")
 # A pair of surrogates, a lone one (the group), or any other escape.
 _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
-_STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d[\d.eE+-]*)', re.DOTALL)
+_STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)', re.DOTALL)
 
 
 def describe_position(body: bytes, error: Exception) -> str:

@@ -10,7 +10,7 @@ from server.errors import IngestError
 from server.grpc.query_messages import encode_message, encode_part, parameters_of
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
-from server.query.answers import Arrivals, Item
+from server.query.answers import Answer, Arrivals, Item
 from server.query.parameters import Arguments
 from server.query.relay.frames import Call, Connection, Kind, Refusal
 from server.query.request import QueryRequest
@@ -40,10 +40,7 @@ class QueryAnswering:
         if isinstance(outcome, IngestError):
             await connection.send(Kind.END, Refusal.of(outcome))
             return
-        if call.protocol is Protocol.HTTP:
-            await connection.send(Kind.MESSAGE, encode_answer(outcome, call.request_id))
-        else:
-            await connection.send(Kind.MESSAGE, encode_message(call.method, outcome))
+        await connection.send(Kind.MESSAGE, _encode(call, outcome))
         await connection.send(Kind.END, None)
 
     async def _export(self, call: Call, request: QueryRequest, connection: Connection) -> None:
@@ -80,9 +77,9 @@ class QueryAnswering:
         async def write(arrivals: AsyncIterator[Arrivals]) -> None:
             nonlocal has_begun
             has_begun = True
-            await connection.send(Kind.START, _headers_of(call, request, {}))
+            await connection.send(Kind.START, _headers_of(call, request, {"Content-Type": "application/jsonl"}))
             async for arrived in arrivals:
-                await connection.send(Kind.MESSAGE, encode_message(call.method, arrived))
+                await connection.send(Kind.MESSAGE, _encode(call, arrived))
 
         refusal = await self._service.tail(request, write)
         if not has_begun:
@@ -90,10 +87,18 @@ class QueryAnswering:
         await connection.send(Kind.END, None if refusal is None else Refusal.of(refusal))
 
 
+def _encode(call: Call, answer: Answer) -> bytes:
+    if call.protocol is Protocol.HTTP:
+        return encode_answer(answer, call.request_id)
+    return encode_message(call.method, answer)
+
+
 def _request_of(call: Call) -> QueryRequest:
     record = RequestRecord(call.protocol, call.request_id, call.target)
     if call.protocol is Protocol.HTTP:
-        return QueryRequest(call.method, record, call.headers.get, lambda: call.parameters)
+        return QueryRequest(
+            call.method, record, call.headers.get, lambda: call.parameters, call.session, call.is_shared
+        )
     return QueryRequest(call.method, record, call.headers.get, lambda: parameters_of(call.method, call.message))
 
 

@@ -8,7 +8,7 @@ import msgspec
 from http_bridge.query_files import FILES
 from http_bridge.query_routes import PATHS
 from server.contract.query_method import QueryMethod
-from server.query.answers import Answer, ItemPage, Stats, TimeSeries, TopEndpoints, TopHosts, Trace
+from server.query.answers import Answer, Distribution, ItemPage, Stats, TimeSeries, TopEndpoints, TopHosts, Trace
 from server.query.parameters import PARAMETERS, Parameter
 
 Schema = dict[str, Any]
@@ -17,6 +17,7 @@ _SUMMARIES: Final[Mapping[QueryMethod, str]] = {
     QueryMethod.LIST: "List requests, newest first",
     QueryMethod.STATS: "Sum requests up",
     QueryMethod.TIME_SERIES: "Sum requests up by steps of time, empty ones included",
+    QueryMethod.DISTRIBUTION: "Count requests by their duration",
     QueryMethod.TOP_HOSTS: "Sum requests up by host; those made, unless `direction` says otherwise",
     QueryMethod.TOP_ENDPOINTS: "Sum requests up by method, host and endpoint; those made, unless `direction` says "
     "otherwise",
@@ -27,6 +28,7 @@ _ANSWERS: Final[Mapping[QueryMethod, type[Answer]]] = {
     QueryMethod.LIST: ItemPage,
     QueryMethod.STATS: Stats,
     QueryMethod.TIME_SERIES: TimeSeries,
+    QueryMethod.DISTRIBUTION: Distribution,
     QueryMethod.TOP_HOSTS: TopHosts,
     QueryMethod.TOP_ENDPOINTS: TopEndpoints,
     QueryMethod.TRACE: Trace,

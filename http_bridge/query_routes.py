@@ -18,6 +18,7 @@ PATHS: Final[Mapping[QueryMethod, str]] = {
     QueryMethod.LIST: ROOT,
     QueryMethod.STATS: f"{ROOT}/stats",
     QueryMethod.TIME_SERIES: f"{ROOT}/timeseries",
+    QueryMethod.DISTRIBUTION: f"{ROOT}/distribution",
     QueryMethod.TOP_HOSTS: f"{ROOT}/top-hosts",
     QueryMethod.TOP_ENDPOINTS: f"{ROOT}/top-endpoints",
     QueryMethod.TRACE: f"{ROOT}/by-trace",
@@ -41,7 +42,7 @@ def _view_of(method: QueryMethod, relay: QueryRelay) -> Callable[[], Response]:
         reply = wait(relay.ask(call))
         g.reply_headers = reply.headers
         # The first message is waited for here, so that a refusal has its own status.
-        messages = _messages(reply)
+        messages = messages_of(reply)
         first = next(messages, b"")
         body = chain((first,), messages) if method is QueryMethod.EXPORT else first
         return Response(body, headers=dict(reply.headers))
@@ -49,7 +50,8 @@ def _view_of(method: QueryMethod, relay: QueryRelay) -> Callable[[], Response]:
     return query
 
 
-def _messages(reply: Reply) -> Iterator[bytes]:
+def messages_of(reply: Reply) -> Iterator[bytes]:
+    """Yield the messages of a reply as they come, and release it in the end. Raises IngestError."""
     try:
         while (message := wait(reply.read())) is not None:
             yield message

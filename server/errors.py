@@ -1,11 +1,9 @@
 """Every error a caller can get, and the one table of its status on either protocol (the ingest contract)."""
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
-
-import grpc
 
 from server.contract.batch import IDEMPOTENCY_FIELD
 from storage.errors import (
@@ -34,31 +32,43 @@ class ErrorCode(StrEnum):
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
 
+class GrpcStatus(IntEnum):
+    """Status codes of gRPC, by the names and numbers that they have there; workers do without the library."""
+
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
 class Outcome(NamedTuple):
     """What the caller gets for an error."""
 
     http_status: int
-    grpc_status: grpc.StatusCode
+    grpc_status: GrpcStatus
     message: str
 
 
 OUTCOMES: Mapping[ErrorCode, Outcome] = MappingProxyType(
     {
-        ErrorCode.MALFORMED_REQUEST: Outcome(400, grpc.StatusCode.INTERNAL, "Request body is not valid JSON"),
-        ErrorCode.INVALID_API_KEY: Outcome(401, grpc.StatusCode.UNAUTHENTICATED, "Invalid or missing API key"),
-        ErrorCode.FORBIDDEN: Outcome(403, grpc.StatusCode.PERMISSION_DENIED, "This key may not read"),
-        ErrorCode.NOT_FOUND: Outcome(404, grpc.StatusCode.UNIMPLEMENTED, "Not found"),
-        ErrorCode.METHOD_NOT_ALLOWED: Outcome(405, grpc.StatusCode.UNIMPLEMENTED, "Method not allowed"),
-        ErrorCode.PAYLOAD_TOO_LARGE: Outcome(413, grpc.StatusCode.RESOURCE_EXHAUSTED, "Request body is too large"),
+        ErrorCode.MALFORMED_REQUEST: Outcome(400, GrpcStatus.INTERNAL, "Request body is not valid JSON"),
+        ErrorCode.INVALID_API_KEY: Outcome(401, GrpcStatus.UNAUTHENTICATED, "Invalid or missing API key"),
+        ErrorCode.FORBIDDEN: Outcome(403, GrpcStatus.PERMISSION_DENIED, "This key may not read"),
+        ErrorCode.NOT_FOUND: Outcome(404, GrpcStatus.UNIMPLEMENTED, "Not found"),
+        ErrorCode.METHOD_NOT_ALLOWED: Outcome(405, GrpcStatus.UNIMPLEMENTED, "Method not allowed"),
+        ErrorCode.PAYLOAD_TOO_LARGE: Outcome(413, GrpcStatus.RESOURCE_EXHAUSTED, "Request body is too large"),
         ErrorCode.UNSUPPORTED_MEDIA_TYPE: Outcome(
-            415, grpc.StatusCode.UNIMPLEMENTED, "Content-Type must be application/json"
+            415, GrpcStatus.UNIMPLEMENTED, "Content-Type must be application/json"
         ),
-        ErrorCode.VALIDATION_ERROR: Outcome(422, grpc.StatusCode.INVALID_ARGUMENT, "Validation failed"),
-        ErrorCode.RATE_LIMITED: Outcome(429, grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
-        ErrorCode.INTERNAL_ERROR: Outcome(500, grpc.StatusCode.INTERNAL, "An unexpected error occurred"),
-        ErrorCode.SERVICE_UNAVAILABLE: Outcome(
-            503, grpc.StatusCode.UNAVAILABLE, "The service is temporarily unavailable"
-        ),
+        ErrorCode.VALIDATION_ERROR: Outcome(422, GrpcStatus.INVALID_ARGUMENT, "Validation failed"),
+        ErrorCode.RATE_LIMITED: Outcome(429, GrpcStatus.RESOURCE_EXHAUSTED, "Too many requests"),
+        ErrorCode.INTERNAL_ERROR: Outcome(500, GrpcStatus.INTERNAL, "An unexpected error occurred"),
+        ErrorCode.SERVICE_UNAVAILABLE: Outcome(503, GrpcStatus.UNAVAILABLE, "The service is temporarily unavailable"),
     }
 )
 

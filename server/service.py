@@ -25,6 +25,7 @@ from server.errors import (
 )
 from server.observability.metrics import WorkerMetrics
 from server.observability.request_report import RequestRecord, RequestReporter
+from server.placing import open_writer
 from server.request import IngestRequest
 from server.settings import Contract, Settings
 from server.spools import open_spool
@@ -62,18 +63,15 @@ class IngestService:
         self._spool = open_spool(settings)
         copy = KeySnapshot(self._spool.folder) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
-        self._writer = EventWriter(
-            database_url,
-            name=name,
-            pool=self._pool,
-            spool=self._spool,
-            on_flush=metrics.count_flush,
+        self._writer = open_writer(
+            settings, database_url, name=name, pool=self._pool, spool=self._spool, on_flush=metrics.count_flush
         )
         self._sampler = asyncio.create_task(self._sample_gauges())
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
         await self._pool.open()
+        await self._writer.start()
 
     async def ingest(self, request: IngestRequest) -> int | IngestError:
         """Process a request completely and report it.
@@ -124,13 +122,15 @@ class IngestService:
         if self._spool is not None:
             with suppress(SpoolError):
                 status = self._spool.status()
+            # A database that is down takes seconds to say so, and nothing depends on it while there is room.
+            if await asyncio.to_thread(self._spool.has_room):
+                return status
         try:
             await check_ready(self._pool)
-            if self._authenticator.is_down or not self._writer.health.is_dependable:
+            if self._authenticator.is_down or not self._writer.is_dependable:
                 raise StorageUnavailableError("keys could not be looked up, or rows not stored, at the last attempt")
         except StorageUnavailableError as error:
-            if self._spool is None or not await asyncio.to_thread(self._spool.has_room):
-                raise ServiceUnavailableError from error
+            raise ServiceUnavailableError from error
         return status
 
     async def close(self) -> None:

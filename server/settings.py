@@ -36,11 +36,31 @@ class Spooling(StrEnum):
     OFF = "off"
 
 
+class Pages(StrEnum):
+    """Whether the HTTP server has pages for people."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class LimitScope(StrEnum):
+    """Over which servers the limits of a key are counted."""
+
+    SERVER = "server"
+    DATABASE = "database"
+
+
 class Compiled(StrEnum):
     """Whether batches are checked and encoded by compiled code."""
 
     AUTO = "auto"
     OFF = "off"
+
+
+class Distributed(StrEnum):
+    """What distributes the database over several nodes."""
+
+    CITUS = "citus"
 
 
 class SettingsError(Exception):
@@ -55,9 +75,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="Postgres to store in, as a libpq URL; without it, an embedded one in the data folder"
     )
+    distributed: Distributed | None = Field(
+        None, description="`citus` when the database is one that Citus distributes over nodes; without it, one Postgres"
+    )
     data_dir: Path = Field(
         default_factory=lambda: _default_data_dir(),
-        description="folder of the embedded Postgres, of credentials.json and of the spool",
+        description="folder of the embedded Postgres, of credentials.json, of the spool and of the pages' secret",
     )
     http_host: str = Field("127.0.0.1", min_length=1, description="address the HTTP server listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP server; 0 takes a free one")
@@ -73,6 +96,13 @@ class Settings(BaseSettings):
     )
     query_workers: int = Field(
         1, ge=0, le=64, description="processes that answer queries; with 0 the server only takes rows"
+    )
+    pages: Pages = Field(
+        Pages.ON, description="`on` serves pages that show the telemetry, on the HTTP port; they need a query process"
+    )
+    limit_scope: LimitScope = Field(
+        LimitScope.SERVER,
+        description="what limits of keys hold for: each `server`, or all servers of the `database` together",
     )
     tls_cert: Path | None = Field(
         None, description="PEM file of the certificate and its chain; both ports then speak TLS only"

@@ -31,13 +31,16 @@ SELECT brin.oid, pages.per_range, pg_relation_size(indrelid) / current_setting('
        ) AS pages (per_range)
  WHERE inhparent = 'http_request_rows'::regclass
    AND indisvalid
-   AND indrelid = coalesce(to_regclass(%s), indrelid)
+   AND indrelid = coalesce(to_regclass(%(partition)s), indrelid)
+   AND (%(parent)s::text IS NULL
+        OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = indexrelid AND inhparent = to_regclass(%(parent)s)))
 """
 _SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _SUMMARIZE = """
 SELECT coalesce(sum(brin_summarize_range(%s::regclass, block)), 0)
   FROM generate_series(%s::bigint, %s::bigint, %s::bigint) AS block
 """
+_SUMMARIZE_REST = "SELECT brin_summarize_new_values(%s::regclass)"
 _DESUMMARIZE = "SELECT brin_desummarize_range(%s::regclass, %s)"
 
 
@@ -53,12 +56,14 @@ class RangeSummaries:
     Several servers may do so at once: a range that has its summary is passed over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: str | None = None) -> None:
+        """Take all BRIN indexes of the table, or one by its name."""
+        self._parent = index
         self._next_blocks: dict[int, int] = {}
 
     def summarize(self, connection: psycopg.Connection) -> int:
         """Summarize what became full, and return how many ranges. Raises psycopg.Error, e.g. when not the owner."""
-        return sum(self._summarize(connection, index) for index in _indexes(connection))
+        return sum(self._summarize(connection, index) for index in _indexes(connection, parent=self._parent))
 
     def _summarize(self, connection: psycopg.Connection, index: _Index) -> int:
         end = (index.table_pages - OPEN_PAGES) // index.range_pages * index.range_pages
@@ -76,12 +81,21 @@ class RangeSummaries:
         return summarized
 
 
+def summarize_to_the_end(connection: psycopg.Connection, partition: str) -> None:
+    """Summarize the ranges at the end of a partition in which hardly any rows will land. Raises psycopg.Error."""
+    for index in _indexes(connection, partition=partition):
+        connection.execute(_SUMMARIZE_REST, (index.oid,))
+
+
 def leave_last_range_open(connection: psycopg.Connection, partition: str) -> None:
     """Remove the summaries that an index has of the range where the next rows land, as a new index always has one."""
-    for index in _indexes(connection, partition):
+    for index in _indexes(connection, partition=partition):
         last_block = max(0, index.table_pages - 1)
         connection.execute(_DESUMMARIZE, (index.oid, last_block // index.range_pages * index.range_pages))
 
 
-def _indexes(connection: psycopg.Connection, partition: str | None = None) -> Iterator[_Index]:
-    return map(_Index._make, connection.execute(_INDEXES, (partition,)).fetchall())
+def _indexes(
+    connection: psycopg.Connection, *, partition: str | None = None, parent: str | None = None
+) -> Iterator[_Index]:
+    found = connection.execute(_INDEXES, {"partition": partition, "parent": parent})
+    return map(_Index._make, found.fetchall())

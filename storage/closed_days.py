@@ -1,6 +1,7 @@
 """Days that are over: the index by time of their partition, half empty after inserts all over it, is built anew.
 
-That saves a fourth of the index. Writers and readers go on meanwhile, and late rows are stored as ever.
+That saves a fourth of the index. And the last ranges of the other indexes get their summaries, without which readers
+scan them. Writers and readers go on meanwhile, and late rows are stored as ever.
 """
 
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.errors import LockNotAvailable
 
+from storage.brin_ranges import summarize_to_the_end
 from storage.database import connect, durable_transaction
 
 # Most late rows have come by then.
@@ -88,5 +90,6 @@ def _close(connection: psycopg.Connection, day: str, index: str) -> bool:
     except LockNotAvailable:
         return False
     connection.execute(sql.SQL(_REBUILD).format(name))
+    summarize_to_the_end(connection, day)
     connection.execute(sql.SQL(_SET_MARK).format(name, sql.Literal(_MARK)))
     return True

@@ -4,11 +4,11 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, overload
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.errors import ConnectionTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -56,18 +56,27 @@ SELECT least(
     (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())
 )
 """
+_ON_A_NODE = "failure on connection marked as essential"
 _READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
 
 
-@contextmanager
-def connect(url: str) -> Iterator[psycopg.Connection]:
-    """Open one autocommit connection to `url` (a libpq URL) and close it at the end.
+AnyConnection = TypeVar("AnyConnection", bound=psycopg.Connection)
 
+
+@overload
+def connect(url: str, *, name: str = ...) -> AbstractContextManager[psycopg.Connection]: ...
+@overload
+def connect(url: str, kind: type[AnyConnection], *, name: str = ...) -> AbstractContextManager[AnyConnection]: ...
+@contextmanager
+def connect(url: str, kind: type[psycopg.Connection] = psycopg.Connection, *, name: str = "") -> Iterator[Any]:
+    """Open one autocommit connection to `url` (a libpq URL), of that kind, and close it at the end.
+
+    `name` shows in the database's list of connections, after the program's.
     Raises StorageUnavailableError when the server cannot be reached or refuses the connection, and
     UnsupportedDatabaseError when it is too old.
     """
     try:
-        connection = psycopg.connect(url, application_name="seestack-ingest", **_CONNECTION_SETTINGS)
+        connection = kind.connect(url, **_server_settings(name))
     except psycopg.ProgrammingError:
         # libpq quotes what it cannot read, which may be part of a password.
         raise StorageUnavailableError(UNREADABLE_URL) from None
@@ -85,6 +94,29 @@ def durable_transaction(connection: psycopg.Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute(f"SELECT {DURABLE}")
         yield
+
+
+def set_lock_timeout(connection: psycopg.Connection, timeout: str) -> None:
+    """Bound each wait for a lock until the transaction ends, also those that Citus has on nodes. Raises psycopg.Error.
+
+    Of all settings Citus passes on to nodes only those made by SET LOCAL, and only when told to.
+    """
+    connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
+    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(timeout))
+
+
+@contextmanager
+def naming_lock_timeouts() -> Iterator[None]:
+    """Raise psycopg.errors.LockNotAvailable when a transaction fails as Citus has it fail for a lock of a node, too.
+
+    When several nodes were asked at once, what one of them said is not passed on.
+    """
+    try:
+        yield
+    except psycopg.errors.InternalError_ as error:
+        if _ON_A_NODE not in str(error):
+            raise
+        raise psycopg.errors.LockNotAvailable(str(error)) from error
 
 
 async def connect_async(url: str, *, name: str) -> AsyncConnection:
@@ -106,12 +138,21 @@ async def connect_unset(url: str, *, name: str) -> AsyncConnection:
     return await AsyncConnection.connect(url, **_server_settings(name))
 
 
-def open_pool(url: str, *, size: int, name: str) -> AsyncConnectionPool:
+def open_pool(
+    url: str, *, size: int, name: str, on_connect: Callable[[AsyncConnection], None] = lambda connection: None
+) -> AsyncConnectionPool:
     """Return a pool of at most `size` autocommit connections for the running event loop; it fills in the background.
+
+    `on_connect` is called with each new connection, before it is used.
 
     The database need not be up: asking the pool for a connection then raises psycopg_pool.PoolTimeout, which is a
     psycopg.OperationalError, after POOL_TIMEOUT_S.
     """
+
+    async def configure(connection: AsyncConnection) -> None:
+        on_connect(connection)
+        await _configure_async(connection)
+
     return AsyncConnectionPool(
         url,
         min_size=1,
@@ -120,7 +161,7 @@ def open_pool(url: str, *, size: int, name: str) -> AsyncConnectionPool:
         name=name,
         timeout=POOL_TIMEOUT_S,
         reconnect_timeout=0,
-        configure=_configure_async,
+        configure=configure,
         kwargs=_server_settings(name),
     )
 
@@ -221,7 +262,7 @@ def _check_version(connection: psycopg.Connection) -> None:
 
 
 def _server_settings(name: str) -> dict[str, Any]:
-    return {"application_name": f"seestack-ingest {name}", **_CONNECTION_SETTINGS}
+    return {"application_name": f"seestack-ingest {name}".rstrip(), **_CONNECTION_SETTINGS}
 
 
 async def _configure_async(connection: AsyncConnection) -> None:

@@ -4,6 +4,7 @@ Rows of other days land in the partition `older`, or in the default one, `ahead`
 was too far ahead when it came is moved to its day's partition when that one is made.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from storage.brin_ranges import leave_last_range_open
-from storage.database import durable_transaction
+from storage.database import durable_transaction, naming_lock_timeouts, set_lock_timeout
 from storage.migrations import ADVISORY_LOCK
 
 DAYS_BACK = 7
@@ -19,18 +20,14 @@ DAYS_AHEAD = 7
 # Attaching waits for the rows in flight to the default partition; others queue behind it for no longer.
 LOCK_TIMEOUT = "200ms"
 
+_DAY_NAME = re.compile(r"http_request_rows_[0-9]{8}")
+
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
-_SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _EXISTING = """
 SELECT child.relname
   FROM pg_inherits
   JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
  WHERE pg_inherits.inhparent = 'http_request_rows'::regclass
-"""
-_OLDEST = """
-SELECT min(to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD'))
-  FROM pg_inherits
- WHERE inhparent = 'http_request_rows'::regclass AND inhrelid::regclass::text ~ '_[0-9]{8}$'
 """
 _FIRST_DAY = """
 SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz
@@ -58,11 +55,13 @@ def days_due(connection: psycopg.Connection, today: date) -> list[date]:
 
     Days before the schema was made never get one.
     """
-    existing = connection.execute(_OLDEST).fetchone()
-    # Days that were dropped for their age are not made again.
-    oldest = min(existing[0], today) if existing and existing[0] else date.min
-    days = (today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1))
-    return _without_partition(connection, [day for day in days if day >= oldest])
+    existing = _existing(connection)
+    # Days that were dropped for their age, maybe at this moment, are not made again.
+    oldest = min(filter(_DAY_NAME.fullmatch, existing), default="")
+    days = [today + timedelta(days=offset) for offset in range(-DAYS_BACK, DAYS_AHEAD + 1)]
+    return _without_partition(
+        connection, [day for day in days if day >= today or partition_name(day) >= oldest], existing
+    )
 
 
 def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
@@ -77,14 +76,17 @@ def ensure_partitions(connection: psycopg.Connection, today: date) -> list[str]:
 
 def ensure_partition(connection: psycopg.Connection, day: date) -> None:
     """Make the partition of a day as `ensure_partitions` does, unless it is there or `older` has the day."""
-    for missing in _without_partition(connection, [day]):
+    for missing in _without_partition(connection, [day], _existing(connection)):
         _make_partition(connection, missing)
 
 
-def _without_partition(connection: psycopg.Connection, days: Sequence[date]) -> list[date]:
+def _existing(connection: psycopg.Connection) -> set[str]:
+    return {name for (name,) in connection.execute(_EXISTING)}
+
+
+def _without_partition(connection: psycopg.Connection, days: Sequence[date], existing: set[str]) -> list[date]:
     row = connection.execute(_FIRST_DAY).fetchone()
     first_day = row[0].astimezone(UTC).date() if row else date.max
-    existing = {name for (name,) in connection.execute(_EXISTING)}
     return [day for day in days if day >= first_day and partition_name(day) not in existing]
 
 
@@ -96,11 +98,11 @@ def _make_partition(connection: psycopg.Connection, day: date) -> bool:
         "start": sql.Literal(start),
         "end": sql.Literal(start + timedelta(days=1)),
     }
-    with durable_transaction(connection):
+    with naming_lock_timeouts(), durable_transaction(connection):
         connection.execute(_LOCK, (ADVISORY_LOCK,))
-        if (name,) in connection.execute(_EXISTING).fetchall():
+        if name in _existing(connection):
             return False
-        connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
+        set_lock_timeout(connection, LOCK_TIMEOUT)
         connection.execute(sql.SQL(_CREATE).format(**bounds))
         connection.execute(_LOCK_DEFAULT)
         connection.execute(sql.SQL(_MOVE).format(**bounds))

@@ -32,9 +32,10 @@ SERVER_GRANTS = (
     Grant("UPDATE", "rollup_state"),
     *(
         Grant(privilege, table)
-        for table in ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged")
+        for table in ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged", "rollup_names")
         for privilege in ("SELECT", "INSERT", "DELETE")
     ),
+    *(Grant(privilege, "limit_servers") for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")),
     # Rows that a server of an earlier version has spooled.
     Grant("SELECT", "http_requests"),
     Grant("INSERT", "http_requests"),

@@ -5,6 +5,7 @@ commands may call them: they take turns. None waits long for a lock, since write
 once the rollups have them.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -51,19 +52,18 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY(
 ))
 """
 _PREFER_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
+# Asked by itself: it is on every node of a distributed database, and Citus would plan what has it and a shard.
+_DELETED = "SELECT number FROM deleted_projects"
 _TABLE_OF_DELETED = """
 SELECT (SELECT relname FROM pg_class WHERE oid = stored.tableoid)
-  FROM http_request_rows AS stored
- WHERE project = ANY (ARRAY(SELECT number FROM deleted_projects)) LIMIT 1
+  FROM http_request_rows AS stored WHERE project = ANY (%s) LIMIT 1
 """
 # Whoever changes rollups locks their state first.
 _LOCK_ROLLUPS = "SELECT FROM rollup_state FOR UPDATE"
-_ROLLUPS = ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged")
-_HAS_DELETED = "SELECT EXISTS (SELECT FROM {} WHERE project = ANY (ARRAY(SELECT number FROM deleted_projects)))"
+_ROLLUPS = ("rollup_minutes", "rollup_hours", "rollup_days", "rollup_unmerged", "rollup_names")
+_HAS_DELETED = "SELECT EXISTS (SELECT FROM {} WHERE project = ANY (%s))"
 _DELETE_DELETED = """
-DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM {table} WHERE project = ANY (ARRAY(SELECT number FROM deleted_projects)) LIMIT %s
-))
+DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE project = ANY (%s) LIMIT %s))
 """
 
 
@@ -96,13 +96,18 @@ def drop_day(connection: psycopg.Connection, day: ExpiredDay) -> bool:
         # Asked twice: writers are not to wait in vain, and a late row may come until the table is locked.
         if _is_gone(connection, day):
             return True
-        if connection.execute(sql.SQL(_IS_NEEDED).format(table)).fetchone() == (True,):
+        if is_needed(connection, day):
             return False
         connection.execute(_LOCK_TABLE)
-        if connection.execute(sql.SQL(_IS_NEEDED).format(table)).fetchone() == (True,):
+        if is_needed(connection, day):
             return False
         connection.execute(sql.SQL(_DROP).format(table))
     return True
+
+
+def is_needed(connection: psycopg.Connection, day: ExpiredDay) -> bool:
+    """Tell whether the rollups lack rows of a day. Raises psycopg.Error."""
+    return connection.execute(sql.SQL(_IS_NEEDED).format(sql.Identifier(day.name))).fetchone() == (True,)
 
 
 def delete_other_days(connection: psycopg.Connection, before: datetime) -> int:
@@ -129,12 +134,15 @@ def delete_deleted_projects(connection: psycopg.Connection) -> int:
     with durable_transaction(connection):
         connection.execute(_LOCK, (LOCK_TIMEOUT, _ADVISORY_LOCK))
         connection.execute(_PREFER_INDEX)
-        if (row := connection.execute(_TABLE_OF_DELETED).fetchone()) is not None:
-            return _delete_deleted(connection, row[0])
+        if not (numbers := [number for (number,) in connection.execute(_DELETED)]):
+            return 0
+        if (row := connection.execute(_TABLE_OF_DELETED, (numbers,)).fetchone()) is not None:
+            return _delete_deleted(connection, row[0], numbers)
         for table in _ROLLUPS:
-            if connection.execute(sql.SQL(_HAS_DELETED).format(sql.Identifier(table))).fetchone() == (True,):
+            has_deleted = sql.SQL(_HAS_DELETED).format(sql.Identifier(table))
+            if connection.execute(has_deleted, (numbers,)).fetchone() == (True,):
                 connection.execute(_LOCK_ROLLUPS)
-                return _delete_deleted(connection, table)
+                return _delete_deleted(connection, table, numbers)
     return 0
 
 
@@ -143,5 +151,6 @@ def _is_gone(connection: psycopg.Connection, day: ExpiredDay) -> bool:
     return connection.execute(_IS_GONE, (day.name,)).fetchone() == (True,)
 
 
-def _delete_deleted(connection: psycopg.Connection, table: str) -> int:
-    return connection.execute(sql.SQL(_DELETE_DELETED).format(table=sql.Identifier(table)), (STEP_ROWS,)).rowcount
+def _delete_deleted(connection: psycopg.Connection, table: str, numbers: Sequence[int]) -> int:
+    statement = sql.SQL(_DELETE_DELETED).format(table=sql.Identifier(table))
+    return connection.execute(statement, (numbers, STEP_ROWS)).rowcount

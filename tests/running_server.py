@@ -4,7 +4,6 @@ import http.client
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,21 +18,21 @@ import grpc
 import psycopg
 from psycopg.rows import dict_row
 
-from server.database.setup import prepare_schema
 from storage.database import connect
 from storage.keys import api_keys
 from storage.keys.projects import create_project, find_project
+from tests.commands import Process, complete_command, start_command
+from tests.databases import prepare_database
 from tests.log_lines import find_serving, port_in
 from tests.patience import PATIENCE_S
 
-COMMAND = str(Path(sys.executable).with_name("seestack-ingest"))
 INGEST_PATH = "/ingest/v1/http-requests"
 # Each worker takes most of a second of a processor to start; tests that need more than one of a kind say so.
 ONE_OF_EACH = ("--http-workers", "1", "--grpc-workers", "1")
 TWO_OF_EACH = ("--http-workers", "2", "--grpc-workers", "2")
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 # Tests of queries ask for a process that answers them.
-SERVE = (COMMAND, "serve", *FREE_PORTS, *ONE_OF_EACH, "--query-workers", "0")
+SERVE = ("serve", *FREE_PORTS, *ONE_OF_EACH, "--query-workers", "0")
 START_TIMEOUT_S = 2 * PATIENCE_S  # it may wait for another server that starts
 STOP_TIMEOUT_S = PATIENCE_S
 
@@ -56,7 +55,7 @@ class Answer:
 class RunningServer:
     """A server process, with a project and a raw key of it."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     log: Path
     database_url: str
     http_port: int
@@ -118,10 +117,9 @@ def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = N
     with tempfile.TemporaryDirectory(prefix="seestack-") as folder:
         log = Path(folder) / "log"
         with log.open("w") as output:
-            process = subprocess.Popen(
-                [*SERVE, "--database-url", database_url, "--data-dir", folder, *flags],
-                stdout=output, stderr=output, text=True,
-            )  # fmt: skip
+            process = start_command(
+                *SERVE, "--database-url", database_url, "--data-dir", folder, *flags, stdout=output, stderr=output
+            )
         try:
             http_port, grpc_port = wait_for_ports(process, log)
             running = RunningServer(process, log, database_url, http_port, grpc_port, project_id, api_key)
@@ -135,13 +133,12 @@ def start_server(database_url: str, *flags: str, key: tuple[str, str] | None = N
 
 def fail_to_start(database_url: str, *flags: str) -> str:
     """Return what a server prints that cannot be started."""
-    command = [COMMAND, "serve", "--database-url", database_url, *FREE_PORTS, *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S)
+    done = complete_command("serve", "--database-url", database_url, *FREE_PORTS, *flags, timeout=START_TIMEOUT_S)
     assert done.returncode == 1
     return done.stderr
 
 
-def wait_for_ports(process: "subprocess.Popen[str]", log: Path) -> tuple[int, int]:
+def wait_for_ports(process: Process, log: Path) -> tuple[int, int]:
     """Wait until the log says where the server listens, and return the ports of HTTP and gRPC."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -158,8 +155,8 @@ def create_key(
     scope: api_keys.Scope = api_keys.Scope.INGEST,
 ) -> tuple[str, str]:
     """Make a key, in a new project unless one is named, and return project id and raw key."""
+    prepare_database(database_url)
     with connect(database_url) as connection:
-        prepare_schema(connection)
         owner = (
             create_project(connection, f"project-{uuid4()}") if project is None else find_project(connection, project)
         )
@@ -170,4 +167,6 @@ def create_key(
 def run_command(*arguments: str, database_url: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run `seestack-ingest` with these arguments; raises CalledProcessError when it fails."""
     flags = ("--database-url", database_url) if database_url is not None else ()
-    return subprocess.run([COMMAND, *arguments, *flags], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    done = complete_command(*arguments, *flags)
+    done.check_returncode()
+    return done

@@ -1,7 +1,6 @@
 """The faults: each brings one about, ends it, and returns when it ended, by the monotonic clock."""
 
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -176,8 +175,7 @@ def _kill_backends(stand: Stand, length: Length) -> float:
 
 def _kill_workers(stand: Stand, length: Length) -> float:
     for _ in length.repeat():
-        with suppress(psutil.NoSuchProcess, IndexError):
-            random.choice(stand.server.workers()).send_signal(signal.SIGKILL)
+        _kill(stand.server.workers())
         ended_at = time.monotonic()
         time.sleep(random.uniform(0, 2 * WORKER_INTERVAL_S))
     return ended_at
@@ -190,6 +188,30 @@ def _kill_server(stand: Stand, length: Length) -> float:
         ended_at = time.monotonic()
         stand.server.start()
     return ended_at
+
+
+def _kill_anything(stand: Stand, length: Length) -> float:
+    for _ in length.repeat():
+        time.sleep(random.uniform(0, LONGEST_LIFE_S))
+        victim = random.choice(("a process of the server", "the server", "a backend", "Postgres"))
+        if victim == "the server":
+            stand.server.kill()
+            stand.server.start()
+        elif victim == "Postgres":
+            stand.postgres.kill()
+            stand.postgres.start()
+        elif victim == "a backend":  # Postgres ends all others then, and recovers
+            _kill(stand.postgres.processes()[1:])
+        else:
+            _kill(stand.server.workers())
+        ended_at = time.monotonic()
+    return ended_at
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kill one of them, unless it is gone by now."""
+    with suppress(psutil.NoSuchProcess, IndexError):
+        random.choice(processes).kill()
 
 
 def _kill_server_in_outage(stand: Stand, length: Length) -> float:
@@ -264,6 +286,7 @@ FAULTS = (
     Fault("kill-backends", "backends are terminated at random", _kill_backends),
     Fault("kill-workers", "workers are killed (-9) at random", _kill_workers),
     Fault("kill-server", "the whole server is killed (-9) and started again", _kill_server),
+    Fault("kill-anything", "at random a worker, the server, a backend or Postgres is killed (-9)", _kill_anything),
     Fault("kill-server-in-outage", "the same while Postgres is stopped", _kill_server_in_outage),
     Fault("kill-server-in-drain", "the same while the spool is drained", _kill_server_in_drain),
 )

@@ -59,6 +59,7 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill every process of it, as a loss of power would."""
+        _signal(signal.SIGSTOP, self.processes()[:1])  # the postmaster starts no more of them
         self._end(signal.SIGKILL, self.processes())
 
     def suspend(self) -> None:

@@ -28,6 +28,7 @@ class Record:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     wrong_answers: Counter[str] = field(default_factory=Counter)
     longest_wait_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS, 0.0))
+    waits: list[tuple[float, float]] = field(default_factory=list)  # when a batch was acknowledged, and after how long
     began_at: float = field(default_factory=time.monotonic)
     ended_at: float = 0.0
 
@@ -38,6 +39,7 @@ class Record:
         self.longest_wait_s[protocol] = max(self.longest_wait_s[protocol], now - sent_at)
         if outcome is Outcome.ACKNOWLEDGED:
             self.acknowledged[protocol][trace] = now
+            self.waits.append((now, now - sent_at))
 
     @property
     def all_acknowledged(self) -> set[str]:
@@ -52,6 +54,11 @@ class Record:
     def acknowledged_between(self, start: float, end: float) -> int:
         """Return how many batches were acknowledged in a span of time."""
         return sum(start <= at < end for traces in self.acknowledged.values() for at in traces.values())
+
+    def wait_s(self, share: float, start: float, end: float) -> float:
+        """Return within how many seconds a share of the batches of a span of time was acknowledged."""
+        waits = sorted(wait for at, wait in self.waits if start <= at < end)
+        return waits[min(len(waits) - 1, int(share * len(waits)))] if waits else float("inf")
 
     def first_acknowledged_after(self, moment: float) -> float | None:
         """Return when every protocol had a batch acknowledged after `moment`; None when one had not."""

@@ -38,12 +38,19 @@ class Server:
         self._starts = 0
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._stop_if_it_runs()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop_if_it_runs()
+
+    def _stop_if_it_runs(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.stop()
 

@@ -13,6 +13,7 @@ from bench.faults.disk import FaultUnavailableError
 from bench.faults.injections import Fault, Length
 from bench.faults.postgres import POLL_INTERVAL_S
 from bench.faults.record import Record
+from bench.faults.rollups import differences
 from bench.faults.stand import Stand, set_up
 
 BEFORE_S = 3.0  # of undisturbed load, before a fault and, at least, after it
@@ -104,6 +105,7 @@ def _inject(stand: Stand, fault: Fault, length: Length) -> Result:
     if first is None:
         remarks.append(f"not every protocol was acknowledged again within {RECOVERED_WITHIN_S:g} s")
     remarks += stop_calmly(stand)
+    remarks += differences(stand.postgres.url)
     return Result(
         fault,
         record,

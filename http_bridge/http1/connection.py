@@ -107,7 +107,7 @@ class HttpConnection(asyncio.Protocol):
 
     # Called by the server.
 
-    def drop_if_overdue(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Cut the connection off when its client takes too long; `now` is the event loop's time in seconds."""
         waited_s = now - self._waiting_since
         if self._transport.is_closing() or self._writable is not None:

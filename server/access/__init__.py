@@ -1,1 +1,1 @@
-"""Who may send, and how much: API keys, rate limits, and the pacing of refusals."""
+"""Who may send and read, and how much: API keys, sessions, rate limits, and the pacing of refusals."""

@@ -83,7 +83,27 @@ class Authenticator:
         Raises InvalidApiKeyError; ForbiddenError for a key to send when it is to read; ServiceUnavailableError when
         neither the database nor the copy has the key.
         """
-        digest = digest_of(raw_key)
+        key = await self._find(digest_of(raw_key), is_possible=is_well_formed(raw_key))
+        if key is None or not key.is_valid(datetime.now(UTC)) or not key.admits(origin):
+            raise InvalidApiKeyError
+        if key.scope != scope:
+            raise ForbiddenError if scope is Scope.READ else InvalidApiKeyError
+        self._used.add(key.id)
+        return key
+
+    async def authenticate_session(self, digest: bytes) -> ApiKey:
+        """Return the row of the read key with which a session began, as `authenticate` does while it is valid.
+
+        Raises InvalidApiKeyError and ServiceUnavailableError.
+        """
+        key = await self._find(digest, is_possible=True)
+        if key is None or not key.is_valid(datetime.now(UTC)) or key.scope != Scope.READ:
+            raise InvalidApiKeyError
+        self._used.add(key.id)
+        return key
+
+    async def _find(self, digest: bytes, *, is_possible: bool) -> ApiKey | None:
+        """Return the key of a digest, from the cache, or from the database if there can be one."""
         oldest = time.monotonic() - self.MAX_AGE_S
         entry = self._known.get(digest, oldest) or self._unknown.get(digest, oldest)
         if entry is None and not self.is_down:
@@ -92,19 +112,12 @@ class Authenticator:
                 with suppress(ServiceUnavailableError):
                     self._ask_for(digest)
         if entry is not None:
-            key = entry[1]
-        elif not is_well_formed(raw_key):
-            key = None
-        elif self.is_down:
-            key = self._recall(digest)
-        else:
-            key = await self._lookup(digest)
-        if key is None or not key.is_valid(datetime.now(UTC)) or not key.admits(origin):
-            raise InvalidApiKeyError
-        if key.scope != scope:
-            raise ForbiddenError if scope is Scope.READ else InvalidApiKeyError
-        self._used.add(key.id)
-        return key
+            return entry[1]
+        if not is_possible:
+            return None
+        if self.is_down:
+            return self._recall(digest)
+        return await self._lookup(digest)
 
     async def close(self) -> None:
         """Stop, and store which keys were used, if that can be done now."""

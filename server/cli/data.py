@@ -2,20 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from functools import partial
 
 import click
-import psycopg
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.cli.steps import patiently, progress_bar
-from server.database.setup import connect_in_steps
+from server.database.parts import Parts, connect_to_parts
 from server.settings import Settings
+from storage.distribution.shards import table_of
 from storage.keys.projects import list_projects
-from storage.retention import OTHER_DAYS, delete_deleted_projects, delete_other_days, drop_day, expired_days, limit_of
+from storage.retention import OTHER_DAYS, delete_deleted_projects, delete_other_days, limit_of
 from storage.usage import count_rows, list_partitions
 
 OTHERS = "other days"
@@ -34,6 +35,15 @@ class Days(click.ParamType[int]):
         return int(match[1])
 
 
+@dataclass
+class StoredDay:
+    """What a partition has, in all its parts."""
+
+    day: date | str
+    rows: Counter[int] = field(default_factory=Counter)  # by the number of their project
+    size_bytes: int = 0  # with indexes
+
+
 @click.group()
 def data() -> None:
     """Look at how much is stored, and delete what is old."""
@@ -50,22 +60,18 @@ def usage(settings: Settings, *, as_json: bool) -> None:
     indexes; those of a project are its share of the rows of each day.
     """
     rows_of, bytes_of = Counter[int](), Counter[int]()
-    days: list[dict[str, object]] = []
-    with connect_in_steps(settings) as connection:
-        known = {project.number: project for project in list_projects(connection)}
-        with progress_bar(hidden=as_json) as progress:
-            partitions = list_partitions(connection)
-            for partition in progress.track(partitions, description="counting"):
-                rows = count_rows(connection, partition.name)
-                rows_of.update(rows)
-                bytes_of.update(
-                    {number: partition.size_bytes * count // rows.total() for number, count in rows.items()}
-                )
-                day = partition.day or OTHERS
-                days.append(
-                    {"day": day, "partition": partition.name, "rows": rows.total(), "bytes": partition.size_bytes}
-                )
-    in_all = {"rows": rows_of.total(), "bytes": sum(partition.size_bytes for partition in partitions)}
+    with connect_to_parts(settings) as parts:
+        known = {project.number: project for project in list_projects(parts.whole)}
+        days = _count_days(parts, hidden=as_json)
+    for day in days.values():
+        count = day.rows.total()
+        rows_of.update(day.rows)
+        bytes_of.update({number: day.size_bytes * rows // count for number, rows in day.rows.items()})
+    in_all = {"rows": rows_of.total(), "bytes": sum(day.size_bytes for day in days.values())}
+    shown = [
+        {"day": stored.day, "partition": name, "rows": stored.rows.total(), "bytes": stored.size_bytes}
+        for name, stored in days.items()
+    ]
     projects = [
         {
             "project": known[number].name if number in known else None,
@@ -76,9 +82,9 @@ def usage(settings: Settings, *, as_json: bool) -> None:
         for number in sorted({*known, *rows_of}, key=lambda number: (-rows_of[number], number))
     ]
     if as_json:
-        print_json({**in_all, "days": days, "projects": projects})
+        print_json({**in_all, "days": shown, "projects": projects})
     else:
-        print_table([day for day in days if day["rows"]], empty="there are no rows")
+        print_table([day for day in shown if day["rows"]], empty="there are no rows")
         print_table(projects, empty="there are no projects")
 
 
@@ -93,13 +99,13 @@ def prune(settings: Settings, days: int, *, yes: bool, as_json: bool) -> None:
 
     Whole days go at once. Stopped in the middle, it goes on when it is run again. Rollups stay.
     """
-    with connect_in_steps(settings) as connection:
+    with connect_to_parts(settings) as parts:
         before = limit_of(datetime.now(UTC), days)
-        sizes = {day.name: day.size_bytes for day in expired_days(connection, before)}
-        counted = {name: count_rows(connection, name, before).total() for name in [*sizes, *OTHER_DAYS]}
+        sizes = {day.name: day.size_bytes for day in parts.expired_days(before)}
+        counted = _count_old(parts, before, list(sizes))
         rows = {name: count for name, count in counted.items() if count or name in sizes}
         if yes:
-            _prune(connection, before, rows, hidden=as_json)
+            _prune(parts, before, rows, hidden=as_json)
     found = [{"partition": name, "rows": count, "bytes": sizes.get(name)} for name, count in rows.items()]
     if as_json:
         print_json({"before": before, "deleted": yes, "partitions": found})
@@ -109,15 +115,41 @@ def prune(settings: Settings, days: int, *, yes: bool, as_json: bool) -> None:
         click.echo("deleted" if yes else "nothing was deleted: this is what would go with --yes")
 
 
-def _prune(connection: psycopg.Connection, before: datetime, rows: Mapping[str, int], *, hidden: bool) -> None:
+def _count_days(parts: Parts, *, hidden: bool) -> dict[str, StoredDay]:
+    """Return what is stored, by partition."""
+    days: dict[str, StoredDay] = {}
+    with progress_bar(hidden=hidden) as progress:
+        task = progress.add_task("counting", total=len(parts))
+        for part in parts:
+            partitions = list_partitions(part)
+            for partition in partitions:
+                day = days.setdefault(table_of(part, partition.name), StoredDay(partition.day or OTHERS))
+                day.rows.update(count_rows(part, partition.name))
+                day.size_bytes += partition.size_bytes
+                progress.advance(task, 1 / len(partitions))
+    return days
+
+
+def _count_old(parts: Parts, before: datetime, expired: Collection[str]) -> Counter[str]:
+    """Return the number of rows that are older, by partition: those that are expired, and those of many days."""
+    rows = Counter(dict.fromkeys([*expired, *OTHER_DAYS], 0))
+    for part in parts:
+        for partition in list_partitions(part):
+            if (name := table_of(part, partition.name)) in rows:
+                rows[name] += count_rows(part, partition.name, before).total()
+    return rows
+
+
+def _prune(parts: Parts, before: datetime, rows: Mapping[str, int], *, hidden: bool) -> None:
     """Delete; `rows` are how many there are by partition."""
     with progress_bar(hidden=hidden) as progress:
         task = progress.add_task("deleting rows", total=sum(rows.values()))
-        for day in expired_days(connection, before):
-            if not patiently(partial(drop_day, connection, day)):
+        for day in parts.expired_days(before):
+            if not patiently(partial(parts.drop_day, day, before)):
                 fail(f"{day.name} has rows that no server has summed up in rollups yet: run this again later")
             progress.advance(task, rows.get(day.name, 0))
-        while deleted := patiently(partial(delete_other_days, connection, before)):
-            progress.advance(task, deleted)
-        while patiently(partial(delete_deleted_projects, connection)):
-            pass
+        for part in parts:
+            while deleted := patiently(partial(delete_other_days, part, before)):
+                progress.advance(task, deleted)
+            while patiently(partial(delete_deleted_projects, part)):
+                pass

@@ -1,40 +1,37 @@
 """`seestack-ingest keys`."""
 
-import re
 from datetime import timedelta
 from typing import Any
 
 import click
 
+from server.access import key_changes
+from server.access.credentials import credentials_path
+from server.access.key_values import LONGEST_LIFETIME_DAYS, WrongValueError, to_origin
 from server.cli.limits import limit_options, show_limits, to_limits
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
 from server.cli.output import json_flag, print_json, print_table
-from server.database.credentials import credentials_path
-from server.database.first_key import replace_credentials
 from server.database.setup import connect_current
 from server.settings import Settings
-from storage.keys.api_keys import ApiKey, Scope, create_key, find_key, list_keys, revoke_key, rotate_key, set_limits
+from storage.keys.api_keys import ApiKey, Scope, find_key, list_keys
 from storage.keys.limits import KeyLimits
 from storage.keys.projects import find_project
 
 _REVOKED_WITHIN = "servers refuse it within 10 s"
 _LIMITED_WITHIN = "servers follow within 10 s"
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
-_OWN_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Origin(click.ParamType[str]):
-    """An origin as browsers send it (RFC 6454, 6.2): scheme, host, and a port that is not the scheme's own."""
+    """An origin as browsers send it."""
 
     name = "origin"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the origin in lower case."""
-        scheme, _, host = value.lower().partition("://")
-        origin = f"{scheme}://{host.removesuffix(_OWN_PORTS.get(scheme, ''))}"
-        if not _ORIGIN.fullmatch(origin):
-            self.fail(f"{value!r} is not an origin: give scheme and host, e.g. https://app.example.com", param, ctx)
-        return origin
+        try:
+            return to_origin(value)
+        except WrongValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -51,7 +48,7 @@ def keys() -> None:
 @click.option("--name", default="default", show_default=True, help="What the key is for; `keys list` shows it.")
 @click.option(
     "--expires-in-days",
-    type=click.FloatRange(min=0, min_open=True, max=36500),
+    type=click.FloatRange(min=0, min_open=True, max=LONGEST_LIFETIME_DAYS),
     help="Lifetime; without it the key does not expire.",
 )
 @click.option(
@@ -88,11 +85,12 @@ def create(
 
     A key that browsers show to everyone should be bound to origins and limited.
     """
-    lifetime = timedelta(days=expires_in_days) if expires_in_days is not None else None
     limits = to_limits(**rates)
     with connect_current(settings) as connection:
         project_id = find_project(connection, project).id
-        key, raw_key = create_key(connection, project_id, name, lifetime, limits, origins, Scope(scope))
+        key, raw_key = key_changes.create_key(
+            connection, project_id, name, Scope(scope), days=expires_in_days, limits=limits, origins=origins
+        )
     _show_raw_key(key, raw_key, as_json=as_json)
 
 
@@ -120,8 +118,7 @@ def list_(settings: Settings, project: str | None, *, as_json: bool) -> None:
 def revoke(settings: Settings, key: str, *, as_json: bool) -> None:
     """Make KEY invalid; this cannot be undone."""
     with connect_current(settings) as connection:
-        revoked = revoke_key(connection, find_key(connection, key))
-        is_first = replace_credentials(connection, settings.data_dir, revoked, None)
+        revoked, is_first = key_changes.revoke_key(connection, settings.data_dir, key)
     if as_json:
         print_json(_as_dict(revoked))
     else:
@@ -146,7 +143,9 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
     with connect_current(settings) as connection:
         found = find_key(connection, key)
         old = KeyLimits() if off else found.limits
-        limited = set_limits(connection, found, KeyLimits(new.requests or old.requests, new.rows or old.rows))
+        limited = key_changes.limit_key(
+            connection, str(found.id), KeyLimits(new.requests or old.requests, new.rows or old.rows)
+        )
     if as_json:
         print_json(_as_dict(limited))
     else:
@@ -169,10 +168,9 @@ def limit(settings: Settings, key: str, *, off: bool, as_json: bool, **rates: An
 def rotate(settings: Settings, key: str, overlap_hours: float, *, as_json: bool) -> None:
     """Create a successor of KEY, with the same scope, limits and origins, and let KEY expire."""
     with connect_current(settings) as connection:
-        old = find_key(connection, key)
-        new, raw_key = rotate_key(connection, old, timedelta(hours=overlap_hours))
+        overlap = timedelta(hours=overlap_hours)
+        new, raw_key, is_first = key_changes.rotate_key(connection, settings.data_dir, key, overlap)
         _show_raw_key(new, raw_key, as_json=as_json)
-        is_first = replace_credentials(connection, settings.data_dir, old, raw_key)
     if is_first and not as_json:
         click.echo(f"It is in {credentials_path(settings.data_dir)}, too.")
 

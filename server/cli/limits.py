@@ -1,12 +1,13 @@
 """Flags that say what a key may send, and how commands show it."""
 
 from collections.abc import Callable
-from math import ceil
 from typing import Any
 
 import click
 import msgspec
 
+from server.access import key_values
+from server.access.key_values import WrongValueError
 from server.contract.validation import MAX_ITEMS
 from storage.keys.limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, KeyLimits, RateLimit
 
@@ -49,27 +50,18 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def to_limits(
-    requests_per_second: float | None, requests_burst: int | None, rows_per_second: float | None, rows_burst: int | None
-) -> KeyLimits:
+def to_limits(**given: Any) -> KeyLimits:
     """Return the limits that these flags stand for. Raises click.UsageError for a burst without its rate."""
-    return KeyLimits(
-        _to_limit("requests", requests_per_second, requests_burst, smallest_burst=1),
-        _to_limit("rows", rows_per_second, rows_burst, smallest_burst=MAX_ITEMS),
-    )
+    try:
+        return key_values.to_limits(**given)
+    except WrongValueError as error:
+        flag = f"--{error.field.replace('_', '-')}"
+        raise click.UsageError(f"{flag} {error}") from error
 
 
 def show_limits(limits: KeyLimits) -> dict[str, ShownLimit | None]:
     """Return the fields that show the limits of a key."""
     return {"requestsLimit": _show(limits.requests), "rowsLimit": _show(limits.rows)}
-
-
-def _to_limit(unit: str, per_second: float | None, burst: int | None, *, smallest_burst: int) -> RateLimit | None:
-    if per_second is not None:
-        return RateLimit(per_second, burst or max(ceil(per_second), smallest_burst))
-    if burst is not None:
-        raise click.UsageError(f"--{unit}-burst goes with --{unit}-per-second")
-    return None
 
 
 def _show(limit: RateLimit | None) -> ShownLimit | None:

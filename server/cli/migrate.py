@@ -6,6 +6,7 @@ import click
 import psycopg
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, with_settings
+from server.database.nodes import coordinator_of
 from server.database.row_moving import RowMoving
 from server.database.setup import open_database, prepare_schema
 from server.settings import Settings
@@ -25,7 +26,7 @@ def migrate(settings: Settings) -> None:
     Rows of an earlier version are moved as well. That can be interrupted: `serve` or another `migrate` goes on with it.
     """
     with open_database(settings, may_create=True) as (url, _), connect(url) as connection:
-        done = prepare_schema(connection)
+        done = prepare_schema(connection, coordinator_of(settings, url))
         click.echo("\n".join(f"applied {name}" for name in done) or "nothing to do: the schema is up to date")
         _move_rows(connection)
         RangeSummaries().summarize(connection)

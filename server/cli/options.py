@@ -8,10 +8,21 @@ import click
 import psycopg
 from pydantic_core import PydanticUndefined
 
+from server.access.key_values import WrongValueError
 from server.observability.log import LogLevel
 from server.processes.listeners import ListenError
 from server.processes.supervisor import WorkerStartError
-from server.settings import Compiled, Contract, Settings, SettingsError, Spooling, environment_name, load_settings
+from server.settings import (
+    Compiled,
+    Contract,
+    Distributed,
+    Pages,
+    Settings,
+    SettingsError,
+    Spooling,
+    environment_name,
+    load_settings,
+)
 from storage.errors import StorageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,8 +42,10 @@ _METAVARS: dict[str, str] = {
     "grpc_client_ca": "FILE",
     "metrics_host": "ADDRESS",
     "metrics_port": "PORT",
+    "distributed": "|".join(Distributed),
     "contract": "|".join(Contract),
     "compiled": "|".join(Compiled),
+    "pages": "|".join(Pages),
     "max_body_bytes": "BYTES",
     "max_held_bytes": "BYTES",
     "cors_origins": "ORIGINS",
@@ -75,6 +88,8 @@ def explains_errors(command: Command) -> Command:
             return command(**arguments)
         except SettingsError as error:
             fail(str(error), SETTINGS_EXIT_CODE)
+        except WrongValueError as error:
+            raise click.BadParameter(str(error), param_hint=error.field) from error
         except (StorageError, ListenError, WorkerStartError) as error:
             fail(str(error))
         except psycopg.Error as error:

@@ -1,15 +1,18 @@
 """`seestack-ingest projects`."""
 
+from functools import partial
+
 import click
 
+from server.access.key_changes import create_project, replace_credentials
 from server.cli.options import DATABASE_SETTINGS, explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
 from server.cli.steps import patiently, progress_bar
-from server.database.first_key import replace_credentials
-from server.database.setup import connect_current, connect_in_steps
+from server.database.parts import connect_to_parts
+from server.database.setup import connect_current
 from server.settings import Settings
 from storage.keys.api_keys import list_keys
-from storage.keys.projects import Project, create_project, delete_project, find_project, list_projects
+from storage.keys.projects import Project, delete_project, find_project, list_projects
 from storage.retention import delete_deleted_projects
 from storage.usage import count_project
 
@@ -26,8 +29,6 @@ def projects() -> None:
 @explains_errors
 def create(settings: Settings, name: str, *, as_json: bool) -> None:
     """Create a project called NAME."""
-    if not name.strip():
-        raise click.BadParameter("must not be blank", param_hint="NAME")
     with connect_current(settings) as connection:
         project = create_project(connection, name)
     if as_json:
@@ -61,7 +62,8 @@ def delete(settings: Settings, project: str, *, yes: bool, as_json: bool) -> Non
 
     Servers refuse its keys within 10 s. Stopped in the middle, a server goes on with it, and so does `data prune`.
     """
-    with connect_in_steps(settings) as connection:
+    with connect_to_parts(settings) as parts:
+        connection = parts.whole
         found = find_project(connection, project)
         keys, rows = list_keys(connection, found.id), count_project(connection, found.number)
         if not yes:
@@ -71,8 +73,9 @@ def delete(settings: Settings, project: str, *, yes: bool, as_json: bool) -> Non
         delete_project(connection, found)
         with progress_bar(hidden=as_json) as progress:
             task = progress.add_task("deleting rows", total=rows)
-            while deleted := patiently(lambda: delete_deleted_projects(connection)):
-                progress.advance(task, deleted)
+            for part in parts:
+                while deleted := patiently(partial(delete_deleted_projects, part)):
+                    progress.advance(task, deleted)
     if as_json:
         print_json({**_as_dict(found), "keys": len(keys), "rows": rows})
     else:

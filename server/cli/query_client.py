@@ -13,10 +13,10 @@ from grpc_status import rpc_status
 
 from seestack.query.v1 import query_pb2_grpc
 from server.access.api_key_header import KEY_HEADER
+from server.access.credentials import credentials_path, read_credentials
 from server.cli.harmless import harmless
 from server.cli.options import Command, fail, with_settings
 from server.contract.query_method import QueryMethod
-from server.database.credentials import credentials_path, read_credentials
 from server.processes.listeners import join_host_port
 from server.settings import Settings
 

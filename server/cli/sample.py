@@ -7,10 +7,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from server.access.credentials import read_credentials
 from server.cli.options import fail, with_settings
 from server.cli.output import json_flag, print_json
 from server.cli.sample_traffic import Client, GrpcClient, HttpClient, SendError, send_at_rate
-from server.database.credentials import read_credentials
 from server.processes.listeners import join_host_port
 from server.settings import Settings
 

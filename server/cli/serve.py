@@ -1,5 +1,6 @@
 """`seestack-ingest serve`."""
 
+import logging
 import shlex
 import shutil
 import sys
@@ -8,22 +9,29 @@ from pathlib import Path
 
 import click
 
+from server.access.credentials import credentials_path, read_credentials
+from server.access.login_links import make_link
+from server.cli.addresses import http_url
 from server.cli.options import explains_errors, with_settings
-from server.database.credentials import credentials_path, read_credentials
 from server.database.first_key import is_valid_key
 from server.observability.log import configure_logging
-from server.processes.listeners import join_host_port
+from server.processes.listeners import reachable
 from server.processes.main_process import run_server
 from server.processes.metrics_endpoint import METRICS_PATH
-from server.settings import Settings
+from server.settings import Pages, Settings
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to connect to instead
+_logger = logging.getLogger(__name__)
 
 _BANNER = """
 seestack-ingest serves
+{pages}\
   HTTP     {http_url}  (documentation: {http_url}/docs)
   gRPC     {grpc_target}
   metrics  {metrics_url}
+"""
+_PAGES = """\
+  pages    {link}
+           (logs in once, within an hour; `{command}` makes another)
 """
 _CREDENTIALS = """\
   key      {file}
@@ -76,9 +84,6 @@ def serve(settings: Settings) -> None:
 
 
 def _banner(settings: Settings, *, is_embedded: bool) -> str:
-    http_host = _WILDCARDS.get(settings.http_host, settings.http_host)
-    grpc_host = _WILDCARDS.get(settings.grpc_host, settings.grpc_host)
-    metrics_host = _WILDCARDS.get(settings.metrics_host, settings.metrics_host)
     file = credentials_path(settings.data_dir)
     credentials = read_credentials(settings.data_dir) if is_embedded else None
     if credentials is None or credentials.api_key is None:
@@ -87,13 +92,14 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
         next_steps = _CREDENTIALS
     else:
         next_steps = _INVALID_CREDENTIALS
-    scheme, curl_flags, grpcurl_flags = _tls_words(settings)
+    curl_flags, grpcurl_flags = _tls_words(settings)
     return (_BANNER + next_steps).format(
-        http_url=f"{scheme}://{join_host_port(http_host, settings.http_port)}",
-        grpc_target=join_host_port(grpc_host, settings.grpc_port),
+        pages=_describe_pages(settings),
+        http_url=http_url(settings),
+        grpc_target=reachable(settings.grpc_host, settings.grpc_port),
         curl_flags=curl_flags,
         grpcurl_flags=grpcurl_flags,
-        metrics_url=f"http://{join_host_port(metrics_host, settings.metrics_port)}{METRICS_PATH}",
+        metrics_url=f"http://{reachable(settings.metrics_host, settings.metrics_port)}{METRICS_PATH}",
         file=file,
         quoted_file=shlex.quote(str(file)),
         project_id=credentials.project_id if credentials else "",
@@ -104,13 +110,25 @@ def _banner(settings: Settings, *, is_embedded: bool) -> str:
     )
 
 
-def _tls_words(settings: Settings) -> tuple[str, str, str]:
-    """Return the scheme of URLs, and the flags with which curl and grpcurl trust the server; each ends with a blank."""
+def _describe_pages(settings: Settings) -> str:
+    """Return the lines about the pages, with a link that logs in; nothing when the server has none."""
+    if settings.pages is Pages.OFF or settings.query_workers == 0:
+        return ""
+    try:
+        link = make_link(settings.data_dir, http_url(settings))
+    except OSError as error:
+        _logger.warning("no link to the pages could be made: %s: %s", error.filename, error.strerror)
+        return ""
+    return _PAGES.format(link=link, command=_own_command(settings, "pages", "link"))
+
+
+def _tls_words(settings: Settings) -> tuple[str, str]:
+    """Return the flags with which curl and grpcurl trust the server; each ends with a blank."""
     if settings.tls_cert is None:
-        return "http", "", "-plaintext "
+        return "", "-plaintext "
     certificate = shlex.quote(str(settings.tls_cert))
     own = "-cert CLIENT.pem -key CLIENT.key " if settings.grpc_client_ca is not None else ""
-    return "https", f"--cacert {certificate} ", f"-cacert {certificate} {own}"
+    return f"--cacert {certificate} ", f"-cacert {certificate} {own}"
 
 
 def _example_batch(project_id: str) -> str:

@@ -1,6 +1,5 @@
 """`seestack-ingest spool`: what waits on the local disk, and draining it."""
 
-import asyncio
 import time
 from contextlib import closing
 from pathlib import Path
@@ -9,14 +8,15 @@ import click
 
 from server.cli.options import DATABASE_SETTINGS, explains_errors, fail, with_settings
 from server.cli.output import json_flag, print_json, print_table
+from server.cli.spool_draining import drain_until
 from server.cli.spool_refused import discard, export, list_, retry
+from server.cli.spool_take_over import take_over
 from server.database.setup import open_database
 from server.database.spool_drain import drain_lock
 from server.settings import Settings
 from storage.database import connect
 from storage.database_identity import location_of, read_identity
 from storage.errors import SpoolError, StorageUnavailableError
-from storage.spool.drain import Drainer
 from storage.spool.folders import find_folder, find_spool_folders
 from storage.spool.spool import Spool
 
@@ -32,6 +32,7 @@ spool.add_command(list_)
 spool.add_command(export)
 spool.add_command(retry)
 spool.add_command(discard)
+spool.add_command(take_over)
 
 
 @spool.command()
@@ -62,7 +63,7 @@ def drain(settings: Settings, *, timeout_s: float) -> None:
         with closing(Spool(folder, max_bytes=0)) as opened, drain_lock(folder) as is_mine:
             before = opened.status().batches
             if is_mine:
-                why = asyncio.run(_drain(opened, url, deadline))
+                why = drain_until(settings, deadline, opened, url)
             else:
                 click.echo("a running server drains this spool; waiting for it")
                 why = _watch(opened, deadline)
@@ -100,19 +101,6 @@ def _find_spool(settings: Settings, url: str) -> Path | None:
     except StorageUnavailableError:
         database_id = None
     return find_folder(settings.data_dir, location_of(url), database_id)
-
-
-async def _drain(opened: Spool, url: str, deadline: float) -> str:
-    """Drain until nothing is left or the time is over; return what went wrong last."""
-    why = "they are too many for that time"
-    with closing(Drainer(opened, url, name="spool")) as drainer:
-        while opened.status().batches and time.monotonic() < deadline:
-            try:
-                await drainer.drain()
-            except StorageUnavailableError as error:
-                why = str(error)
-                await asyncio.sleep(drainer.RETRY_INTERVAL_S)
-    return why
 
 
 def _watch(opened: Spool, deadline: float) -> str:

@@ -4,10 +4,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from server.compiled.bytes cimport UUID_BYTES, UUID_CHARACTERS, Cursor, Text, is_dash_position
-from server.compiled.json_reader cimport read_body
+from server.compiled.json_reader cimport Json, read_body
 from server.compiled.protobuf_reader cimport read_message
 from server.compiled.row_writer cimport ROW_HEADER, Rows, width_of
 from server.compiled.table cimport *
@@ -93,12 +93,16 @@ cdef class BatchEncoder:
     cdef _encode(
         self, bytes data, bint is_json, bytes project_id, uint32_t project, uint64_t id_upper, uint64_t id_lower,
     ):
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Cursor cursor
+        cdef Json json
         cdef Batch batch
         cdef Rows rows
         cdef bint is_right
+        cdef uint8_t* unescaped = NULL
         # Texts are parts of the data that do not overlap; `write_row` stops should this not be enough all the same.
-        cdef Py_ssize_t room = self._table.most_items * self._table.widest_row + PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t room = self._table.most_items * self._table.widest_row + size
         if PyBytes_GET_SIZE(project_id) != UUID_BYTES:
             raise ValueError("a project id has 16 bytes")
         cdef uint8_t* first = <uint8_t*>PyMem_Malloc(room)
@@ -106,19 +110,27 @@ cdef class BatchEncoder:
             raise MemoryError
         try:
             memset(&batch, 0, sizeof(Batch))
-            cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
-            cursor.end = cursor.at + PyBytes_GET_SIZE(data)
             rows.at, rows.end = first, first + room
             rows.project, rows.id_upper, rows.id_lower = project, id_upper, id_lower
             if is_json:
-                is_right = read_body(&self._table, &cursor, &batch, &rows)
+                if size and memchr(start, c"\\", size) != NULL:
+                    unescaped = <uint8_t*>PyMem_Malloc(size)
+                    if unescaped == NULL:
+                        raise MemoryError
+                json.at, json.end = start, start + size
+                json.unescaped, json.unescaped_end = unescaped, unescaped
+                if unescaped != NULL:
+                    json.unescaped_end += size
+                is_right = read_body(&self._table, &json, &batch, &rows)
             else:
+                cursor.at, cursor.end = start, start + size
                 is_right = read_message(&self._table, &cursor, &batch, &rows)
             if not is_right or not _is_uuid(&self._table, batch.project_id, project_id):
                 return None
             encoded = PyBytes_FromStringAndSize(<const char*>first, rows.at - first)
             return batch.rows, encoded, _string_of(batch.idempotency_key)
         finally:
+            PyMem_Free(unescaped)
             PyMem_Free(first)
 
 

@@ -138,6 +138,27 @@ cdef inline uint8_t* put_bytes(uint8_t* out, const uint8_t* data, Py_ssize_t siz
     return out + size
 
 
+cdef inline uint8_t* put_utf8(uint8_t* out, uint32_t code) noexcept nogil:
+    """Write a character: one byte below U+0080, two below U+0800, three below U+10000, else four (RFC 3629, 3)."""
+    if code < 0x80:
+        out[0] = <uint8_t>code
+        return out + 1
+    if code < 0x800:
+        out[0] = <uint8_t>(0xC0 | code >> 6)
+        out[1] = <uint8_t>(0x80 | code & 0x3F)
+        return out + 2
+    if code < 0x10000:
+        out[0] = <uint8_t>(0xE0 | code >> 12)
+        out[1] = <uint8_t>(0x80 | code >> 6 & 0x3F)
+        out[2] = <uint8_t>(0x80 | code & 0x3F)
+        return out + 3
+    out[0] = <uint8_t>(0xF0 | code >> 18)
+    out[1] = <uint8_t>(0x80 | code >> 12 & 0x3F)
+    out[2] = <uint8_t>(0x80 | code >> 6 & 0x3F)
+    out[3] = <uint8_t>(0x80 | code & 0x3F)
+    return out + 4
+
+
 cdef inline bint is_dash_position(int index) noexcept nogil:
     """Tell whether a UUID has a dash there (RFC 9562, 4)."""
     return index == 8 or index == 13 or index == 18 or index == 23

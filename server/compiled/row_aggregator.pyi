@@ -1,8 +1,8 @@
 """The interface of the compiled aggregator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
-from storage.rollups.groups import GroupSums, RowGroup, RowGroups
+from storage.rollups.groups import DayName, Stored, Times
 
 class RowAggregator:
     """Sums up rows in binary COPY form, as storage.rollups.aggregation.ReferenceAggregator does."""
@@ -10,14 +10,19 @@ class RowAggregator:
     def __init__(
         self,
         *,
-        minute_us: int,
+        lengths_us: tuple[int, ...],
         slow_ms: int,
         ln_gamma: float,
-        make_group: Callable[..., RowGroup],
-        make_sums: Callable[..., GroupSums],
-    ) -> None: ...
+        make_name: Callable[..., DayName],
+        make_stored: Callable[..., Stored],
+    ) -> None:
+        """`lengths_us` are those of the spans."""
+
     def add(self, row: bytes) -> None:
         """Add a row in binary COPY form, without the header. Raises ValueError when it is cut off."""
 
-    def groups(self) -> RowGroups:
-        """Return the sums over all rows that were added."""
+    def names(self) -> Mapping[DayName, int]:
+        """Return the names that the rows have, and how many have each."""
+
+    def stored(self, hosts: Sequence[int], endpoints: Sequence[int], times: Times) -> Sequence[Stored]:
+        """Return the rows of all tables. Each of `names`, in their order, has a number as host and one as endpoint."""

@@ -1,15 +1,18 @@
 """Sums over rows, from the bytes of binary COPY. storage/rollups/aggregation.py is the reference, and has the columns."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.math cimport ceil, log
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from server.compiled.bytes cimport BIG_16, BIG_32, BIG_64
+from server.compiled.endpoints cimport put_endpoint
+from server.compiled.group_pool cimport Entry, GroupPool, Record, Wide, add_to
+from server.compiled.stored_columns cimport KIND_BITS
 
 cdef enum:
     # Where the values of a row begin: each has its length before it.
@@ -22,25 +25,14 @@ cdef enum:
     RESPONSE = 61
     TEXTS = 69
     TEXT_COUNT = 3
-    KEY_HEAD = 22  # project, minute, direction, status class, and the lengths of method and host
+    KEY_NAME = 9  # where the name begins, behind minute and kind: project, lengths of method and host, texts
+    NAME_HEAD = 12
+    KEY_HEAD = KEY_NAME + NAME_HEAD
+    MOST_CLASS = 15
+    SPANS = 3
+    LEVELS = 3
     SMALL = 4096  # durations below have their bucket in a table
     ROOM = 16  # for buckets beside one that is new
-    UUID_SIZE = 36
-    LEAST_HEX = 8
-    LEAST_BASE64 = 16
-    MOST_PADDING = 2
-    DIGITS_OF_ID = 4
-
-
-cdef struct Wide:
-    # A sum of more than 64 bits.
-    uint64_t low
-    uint64_t high
-
-
-cdef inline void add_to(Wide* wide, uint64_t value) noexcept nogil:
-    wide.low += value
-    wide.high += wide.low < value
 
 
 cdef class _Sums:
@@ -48,6 +40,7 @@ cdef class _Sums:
     cdef Wide duration_ms, request_bytes, response_bytes
     cdef uint64_t* counts  # of the buckets from `lowest` on, `size` of them
     cdef int32_t lowest, size
+    cdef Py_ssize_t name  # its place among all names
 
     def __cinit__(self):
         self.counts = NULL
@@ -77,9 +70,17 @@ cdef class _Sums:
         self.counts, self.lowest, self.size = counts, lowest, end - lowest
         return 0
 
-    cdef dict buckets(self):
+    cdef int add_record(self, GroupPool pool) except -1:
+        """Add the sums to a pool as a record."""
         cdef int32_t index
-        return {self.lowest + index: self.counts[index] for index in range(self.size) if self.counts[index] > 0}
+        cdef Record* record = pool.new_record()
+        record.requests, record.slow = self.requests, self.slow
+        record.duration_ms = self.duration_ms
+        record.request_bytes, record.response_bytes = self.request_bytes, self.response_bytes
+        for index in range(self.size):
+            if self.counts[index] > 0:
+                pool.add_bucket(<uint16_t>(self.lowest + index), self.counts[index])
+        return 0
 
 
 cdef class RowAggregator:
@@ -91,14 +92,16 @@ cdef class RowAggregator:
     cdef int64_t _minute_us, _slow_ms
     cdef double _ln_gamma
     cdef int32_t _small[SMALL]
-    cdef object _make_group, _make_sums
+    cdef tuple _lengths_us
+    cdef object _make_name, _make_stored
 
-    def __cinit__(self, *, minute_us, slow_ms, ln_gamma, make_group, make_sums):
+    def __cinit__(self, *, lengths_us, slow_ms, ln_gamma, make_name, make_stored):
         cdef int index
         self._groups = {}
         self._key, self._key_size = NULL, 0
-        self._minute_us, self._slow_ms, self._ln_gamma = minute_us, slow_ms, ln_gamma
-        self._make_group, self._make_sums = make_group, make_sums
+        self._lengths_us = lengths_us
+        self._minute_us, self._slow_ms, self._ln_gamma = lengths_us[0], slow_ms, ln_gamma
+        self._make_name, self._make_stored = make_name, make_stored
         self._small[0] = 0
         for index in range(1, SMALL):
             self._small[index] = 1 + <int32_t>ceil(log(<double>index) / self._ln_gamma)
@@ -149,9 +152,8 @@ cdef class RowAggregator:
         cdef uint32_t sizes[TEXT_COUNT]
         cdef int index
         cdef uint8_t* out
-        cdef int64_t minute = microseconds // self._minute_us
-        if microseconds % self._minute_us < 0:  # C rounds towards zero
-            minute -= 1
+        cdef int64_t minute = floor_of(microseconds, self._minute_us)
+        cdef int status_class = min(max(<int16_t>get_16(row + STATUS_CODE) // 100, 0), MOST_CLASS)
         for index in range(TEXT_COUNT):
             if end - at < 4:
                 raise ValueError("a row is cut off")
@@ -164,12 +166,11 @@ cdef class RowAggregator:
         # An id of one character becomes one of four.
         self._reserve(KEY_HEAD + sizes[0] + sizes[1] + 4 * sizes[2] + 4)
         out = self._key
-        memcpy(out, row + PROJECT, 4)
-        memcpy(out + 4, &minute, 8)
-        out[12] = row[IS_INBOUND]
-        out[13] = get_16(row + STATUS_CODE) // 100
-        memcpy(out + 14, &sizes[0], 4)
-        memcpy(out + 18, &sizes[1], 4)
+        memcpy(out, &minute, 8)
+        out[8] = <uint8_t>(row[IS_INBOUND] << 4 | status_class)
+        memcpy(out + KEY_NAME, row + PROJECT, 4)
+        memcpy(out + KEY_NAME + 4, &sizes[0], 4)
+        memcpy(out + KEY_NAME + 8, &sizes[1], 4)
         out += KEY_HEAD
         for index in range(2):
             memcpy(out, texts[index], sizes[index])
@@ -187,33 +188,81 @@ cdef class RowAggregator:
             self._key_size = 2 * size
         return 0
 
-    def groups(self):
+    def names(self):
+        cdef dict places = {}
+        cdef list rows = []
         cdef _Sums sums
-        cdef const uint8_t* at
-        cdef bytes key
+        cdef bytes key, name
+        cdef int64_t day
+        cdef PyObject* found
+        for key, sums in self._groups.items():
+            day = self._day_of(key)
+            name = PyBytes_FromStringAndSize(NULL, 8 + len(key) - KEY_NAME)
+            memcpy(PyBytes_AS_STRING(name), &day, 8)
+            memcpy(PyBytes_AS_STRING(name) + 8, PyBytes_AS_STRING(key) + KEY_NAME, len(key) - KEY_NAME)
+            found = PyDict_GetItem(places, name)
+            if found == NULL:
+                sums.name = len(places)
+                places[name] = sums.name
+                rows.append(sums.requests)
+            else:
+                sums.name = <object>found
+                rows[sums.name] += sums.requests
+        return {self._name_of(name): count for name, count in zip(places, rows)}
+
+    cdef int64_t _day_of(self, bytes key) except? -1:
         cdef int64_t minute
+        memcpy(&minute, PyBytes_AS_STRING(key), 8)
+        return floor_of(minute, <int64_t>self._lengths_us[SPANS - 1] // self._minute_us)
+
+    cdef object _name_of(self, bytes name):
+        cdef const uint8_t* at = name
+        cdef int64_t day
         cdef uint32_t method_size, host_size
-        groups = {}
+        memcpy(&day, at, 8)
+        memcpy(&method_size, at + 12, 4)
+        memcpy(&host_size, at + 16, 4)
+        cdef bytes texts = name[8 + NAME_HEAD:]
+        return self._make_name(
+            <int32_t>get_32(at + 8), day, texts[:method_size].decode(),
+            texts[method_size : method_size + host_size].decode(), texts[method_size + host_size :].decode(),
+        )
+
+    def stored(self, hosts, endpoints, times):
+        cdef GroupPool pool = GroupPool()
+        cdef _Sums sums
+        cdef bytes key
+        cdef const uint8_t* at
+        cdef int64_t minute, numbers[LEVELS], lengths_us[SPANS]
+        cdef int64_t kept_from = INT64_MIN if times[0] is None else times[0]
+        cdef int64_t minutes_from = times[1], hours_until = times[2], days_until = times[3]
+        cdef bint is_there[SPANS]
+        cdef Entry entry
+        cdef int index
+        lengths_us[:] = self._lengths_us
+        numbers[0] = 0
         for key, sums in self._groups.items():
             at = key
-            memcpy(&minute, at + 4, 8)
-            memcpy(&method_size, at + 14, 4)
-            memcpy(&host_size, at + 18, 4)
-            group = self._make_group(
-                <int32_t>get_32(at), minute * self._minute_us, at[12] != 0, at[13],
-                key[KEY_HEAD : KEY_HEAD + method_size].decode(),
-                key[KEY_HEAD + method_size : KEY_HEAD + method_size + host_size].decode(),
-                key[KEY_HEAD + method_size + host_size :].decode(),
-            )
-            groups[group] = self._make_sums(
-                sums.requests, sums.slow, to_int(sums.duration_ms), to_int(sums.request_bytes),
-                to_int(sums.response_bytes), sums.buckets(),
-            )
-        return groups
+            memcpy(&minute, at, 8)
+            minute *= self._minute_us
+            if minute < kept_from:
+                continue
+            sums.add_record(pool)
+            numbers[1], numbers[2] = hosts[sums.name], endpoints[sums.name]
+            is_there[0], is_there[1], is_there[2] = minute >= minutes_from, minute < hours_until, minute < days_until
+            entry.record, entry.project = pool.size - 1, <int32_t>get_32(at + KEY_NAME)
+            for index in range(SPANS * LEVELS):
+                entry.span, entry.level = index // LEVELS, index % LEVELS
+                if is_there[entry.span]:
+                    entry.start = floor_of(minute, lengths_us[entry.span]) * lengths_us[entry.span]
+                    entry.key = numbers[entry.level] << KIND_BITS | at[8]
+                    pool.add_entry(entry)
+        return [self._make_stored(*row) for row in pool.encoded()]
 
 
-cdef object to_int(Wide wide):
-    return (<object>wide.high << 64) | <object>wide.low if wide.high else <object>wide.low
+cdef inline int64_t floor_of(int64_t value, int64_t unit) noexcept nogil:
+    """Return the quotient rounded down; C rounds towards zero."""
+    return value // unit - (value % unit < 0)
 
 
 cdef inline uint16_t get_16(const uint8_t* at) noexcept nogil:
@@ -232,73 +281,3 @@ cdef inline int64_t get_64(const uint8_t* at) noexcept nogil:
     cdef uint64_t value
     memcpy(&value, at, 8)
     return <int64_t>BIG_64(value)
-
-
-cdef uint8_t* put_endpoint(uint8_t* out, const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """Write the endpoint of a path, as storage/endpoints.py defines it, and return where it ends."""
-    cdef const uint8_t* begin
-    while True:
-        begin = at
-        while at < end and at[0] != c"/":
-            at += 1
-        if is_id(begin, at - begin):
-            memcpy(out, b"{id}", 4)
-            out += 4
-        else:
-            memcpy(out, begin, at - begin)
-            out += at - begin
-        if at == end:
-            return out
-        out[0] = c"/"
-        out += 1
-        at += 1
-
-
-cdef inline bint is_hex(uint8_t byte) noexcept nogil:
-    return c"0" <= byte <= c"9" or c"a" <= byte | 0x20 <= c"f"
-
-
-cdef bint is_id(const uint8_t* at, Py_ssize_t size) noexcept nogil:
-    """Tell whether a segment of a path is an id."""
-    cdef Py_ssize_t index, digits = 0, lower = 0, upper = 0, hex_letters = 0, padding = 0
-    cdef uint8_t byte
-    if size == 0:
-        return False
-    for index in range(size):
-        byte = at[index]
-        if c"0" <= byte <= c"9":
-            digits += 1
-        elif c"a" <= byte <= c"z":
-            lower += 1
-            hex_letters += byte <= c"f"
-        elif c"A" <= byte <= c"Z":
-            upper += 1
-            hex_letters += byte <= c"F"
-        elif byte == c"=":
-            if size - index > MOST_PADDING:
-                return False
-            padding = size - index
-            break
-        elif byte != c"_" and byte != c"-":
-            return size == 4 and memcmp(at, b"{id}", 4) == 0
-    if padding == MOST_PADDING and at[size - 1] != c"=":
-        return False
-    if digits == size:
-        return True
-    if digits > 0 and size >= LEAST_HEX and digits + hex_letters == size:
-        return True
-    if size - padding >= LEAST_BASE64 and (digits >= DIGITS_OF_ID or (digits > 0 and lower > 0 and upper > 0)):
-        return True
-    return size == UUID_SIZE and digits + hex_letters == size - 4 and is_uuid(at)
-
-
-cdef bint is_uuid(const uint8_t* at) noexcept nogil:
-    """Tell whether 36 bytes are hexadecimal digits and hyphens where a UUID has them."""
-    cdef Py_ssize_t index
-    for index in range(UUID_SIZE):
-        if index == 8 or index == 13 or index == 18 or index == 23:
-            if at[index] != c"-":
-                return False
-        elif not is_hex(at[index]):
-            return False
-    return True

@@ -9,6 +9,7 @@ class QueryMethod(StrEnum):
     LIST = "ListHttpRequests"
     STATS = "GetStats"
     TIME_SERIES = "GetTimeSeries"
+    DISTRIBUTION = "GetDistribution"
     TOP_HOSTS = "ListTopHosts"
     TOP_ENDPOINTS = "ListTopEndpoints"
     TRACE = "GetTrace"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from server.database.credentials import Credentials, credentials_path, read_credentials, write_credentials
+from server.access.credentials import Credentials, credentials_path, read_credentials, write_credentials
 from storage.database import connect, durable_transaction
 from storage.errors import StorageError
 from storage.keys.api_keys import ApiKey, Scope, create_key, find_raw_key
@@ -44,22 +44,6 @@ def is_valid_key(url: str, raw_key: str) -> bool:
             return _find_valid(connection, raw_key) is not None
     except StorageError:
         return True
-
-
-def replace_credentials(connection: psycopg.Connection, data_dir: Path, old: ApiKey, raw_key: str | None) -> bool:
-    """Write the successor of the key `old` to the credentials file, or None for none, if the file holds `old`.
-
-    Returns whether it does. Raises OSError.
-    """
-    credentials = read_credentials(data_dir)
-    if credentials is None:
-        return False
-    for name, held in credentials.raw_keys.items():
-        found = find_raw_key(connection, held)
-        if found is not None and found.id == old.id:
-            write_credentials(data_dir, msgspec.structs.replace(credentials, **{name: raw_key}))
-            return True
-    return False
 
 
 def _find_valid(connection: psycopg.Connection, raw_key: str) -> ApiKey | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from storage.retention import delete_deleted_projects, delete_other_days, drop_day, expired_days, limit_of
+from storage.retention import ExpiredDay, delete_deleted_projects, delete_other_days, drop_day, expired_days, limit_of
 
 INTERVAL_S = 600.0
 RETRY_INTERVAL_S = 10.0
@@ -26,6 +26,11 @@ class Retention:
         self._days = days
         self._next_at = 0.0
         self._is_told = False
+
+    @property
+    def before(self) -> datetime | None:
+        """The time before which rows are to go; None keeps all."""
+        return limit_of(datetime.now(UTC), self._days) if self._days is not None else None
 
     def work(self, connection: psycopg.Connection) -> None:
         """Delete for up to WORK_S; the role must own the tables. Raises psycopg.Error."""
@@ -64,17 +69,10 @@ class Retention:
 
     def _delete_old(self, connection: psycopg.Connection, end: float) -> bool:
         """Return whether nothing is left but days that the rollups still need."""
-        if self._days is None:
+        before = self.before
+        if before is None:
             return True
-        before = limit_of(datetime.now(UTC), self._days)
-        days = expired_days(connection, before)
-        self.overdue_days = len(days)
-        for day in days:
-            if drop_day(connection, day):
-                self.overdue_days -= 1
-                self.dropped_days += 1
-                _logger.info("dropped %s, %d bytes: its day is over for more than %d days",
-                             day.name, day.size_bytes, self._days)  # fmt: skip
+        self._drop_days(connection, before)
         deleted_before = self.deleted_rows
         while deleted := delete_other_days(connection, before):
             self.deleted_rows += deleted
@@ -84,7 +82,29 @@ class Retention:
             _logger.info("deleted %d old rows of other days", self.deleted_rows - deleted_before)
         return deleted == 0
 
+    def _drop_days(self, connection: psycopg.Connection, before: datetime) -> None:
+        days = expired_days(connection, before)
+        self.overdue_days = len(days)
+        for day in days:
+            if drop_day(connection, day):
+                self.note_dropped(day)
+
+    def note_dropped(self, day: ExpiredDay) -> None:
+        """Count a day that is gone."""
+        self.overdue_days -= 1
+        self.dropped_days += 1
+        _logger.info(
+            "dropped %s, %d bytes: its day is over for more than %d days", day.name, day.size_bytes, self._days
+        )
+
     def _tell(self, message: str) -> None:
         if not self._is_told:
             self._is_told = True
             _logger.warning(message)
+
+
+class ShardRetention(Retention):
+    """Deletes rows of a shard. Its days belong to all shards, and go together (storage/distribution/days.py)."""
+
+    def _drop_days(self, connection: psycopg.Connection, before: datetime) -> None:
+        """Drop none."""

@@ -1,46 +1,32 @@
-"""The thread that keeps the rollups: it sums up new rows, merges groups, and deletes what is too old.
+"""The thread that keeps the rollups: of a database, or of each shard of one that is distributed.
 
 Several servers of one database take turns: whichever has the state locked makes a pass. A server that dies loses the
 lock with its connection.
 """
 
 import logging
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
 
 import psycopg
 
+from server.database.background import BackgroundThread
+from server.database.nodes import ShardRounds
+from server.database.rollup_keeper import INTERVAL_S, RollupFigures, RollupKeeper
 from storage.database import connect
-from storage.errors import StorageError
+from storage.distribution.catalogue import Shard
 from storage.privileges import owns_schema
-from storage.rollups.aggregation import Aggregator
-from storage.rollups.merging import advance_limits, delete_old, merge_due, sum_up
-from storage.rollups.rolling import Pass, Roller
-from storage.rollups.state import RollupState, go_on_in_this_cluster, read_state
+from storage.rollups.requests import PassRequests, ask_for_pass
+from storage.rollups.state import go_on_in_this_cluster, read_state
+from storage.rollups.summing import Summing
 
-INTERVAL_S = 1.0
 RETRY_INTERVAL_S = 5.0
-UPKEEP_INTERVAL_S = 10.0
-LIMITS_INTERVAL_S = 600.0
-LONG_S = 60.0  # after which rows that are not summed up yet are worth a line in the log
-STOP_TIMEOUT_S = 15.0
+# Between passes that are asked for: each costs 10 ms beside its rows. Those who ask meanwhile share the next one.
+LEAST_INTERVAL_S = 0.25
+# What is looked for takes as long for each of many shards as for a whole database, and each has fewer rows.
+SHARD_SUMMARIES_INTERVAL_S = 15.0
+LONGEST_SHARD_INTERVAL_S = 5.0
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass
-class RollupFigures:
-    """What the thread did and how far behind it is, for metrics."""
-
-    rows: int = 0
-    groups: int = 0
-    other_rows: int = 0  # counted as {other}
-    failures: int = 0
-    lag_transactions: int = 0  # that began after the last one whose rows are all in the rollups
-    lag_s: float = 0.0  # age of the oldest row that may not be in the rollups
 
 
 def continue_transactions(connection: psycopg.Connection) -> None:
@@ -56,98 +42,92 @@ def continue_transactions(connection: psycopg.Connection) -> None:
         _logger.info("the database was restored: transactions count on from those of the rows")
 
 
-class RollupUpkeep:
+class RollupUpkeep(BackgroundThread):
     """A thread of the main process that keeps the rollups until it is stopped."""
 
     CONNECTIONS = 1
 
     def __init__(
-        self, database_url: str, make_aggregator: Callable[[], Aggregator], retention_days: int | None
+        self,
+        database_url: str,
+        summing: Summing,
+        retention_days: int | None,
+        *,
+        is_distributed: bool = False,
     ) -> None:
         """Keep them from now on; hours and days for `retention_days`, None: all."""
-        self.figures = RollupFigures()
         self._url = database_url
+        self._is_distributed = is_distributed
+        self._summing = summing
         self._retention_days = retention_days
-        self._roller = Roller(make_aggregator)
-        self._pending: deque[tuple[float, int]] = deque()  # when the next transaction was which one
-        self._next_upkeep_at = 0.0
-        self._next_limits_at = 0.0
-        self._told_at = time.monotonic()
+        self._requests = PassRequests()
+        # By the number of the shard; of a database that is not distributed there is one, 0.
+        self._keepers: dict[int, RollupKeeper] = {}
+        self._failures = 0
         self._is_failing = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rollups", daemon=True)
-        self._thread.start()
+        super().__init__("rollups", RETRY_INTERVAL_S)
+
+    @property
+    def ask_fd(self) -> int:
+        """The end of a pipe by which processes that inherit it ask for a pass (`ask_for_pass`)."""
+        return self._requests.ask_fd
 
     def stop(self) -> None:
-        """Stop, after what is being done now, unless a database that does not answer holds it up."""
+        """See BackgroundThread."""
         self._stopped.set()
-        self._thread.join(STOP_TIMEOUT_S)
+        ask_for_pass(self.ask_fd)
+        super().stop()
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                with connect(self._url) as connection:
-                    self._keep(connection)
-            except (StorageError, psycopg.Error, OSError) as error:
-                self._note_failure(error, is_expected=True)
-            except Exception as error:
-                # A thread that ends would leave all answers to be read from rows until the next start.
-                self._note_failure(error, is_expected=False)
-            self._stopped.wait(RETRY_INTERVAL_S)
+    @property
+    def figures(self) -> RollupFigures:
+        """What this thread did, and how far behind it is."""
+        return RollupFigures.sum_of((keeper.figures for keeper in list(self._keepers.values())), self._failures)
+
+    def _work(self) -> None:
+        if self._is_distributed:
+            self._keep_shards()
+        else:
+            with connect(self._url, name="rollups") as connection:
+                self._keep(connection)
 
     def _keep(self, connection: psycopg.Connection) -> None:
+        keeper = self._keeper_of(0)
         while not self._stopped.is_set():
-            state = read_state(connection)
-            done = self._roller.roll(connection)
-            self._note_success(done)
-            self._measure(state, max(state.mark, done.reached) if done else state.mark)
-            if done is not None and done.is_behind:
-                continue
-            self._look_after(connection)
-            self._stopped.wait(INTERVAL_S)
+            is_behind = keeper.work(connection, self._stopped)
+            self._note_success()
+            if not is_behind:
+                self._stopped.wait(LEAST_INTERVAL_S)
+                self._requests.wait(INTERVAL_S - LEAST_INTERVAL_S)
 
-    def _look_after(self, connection: psycopg.Connection) -> None:
-        """Do what has time until all rows are summed up."""
-        now = time.monotonic()
-        if now >= self._next_upkeep_at:
-            while not self._stopped.is_set() and (sum_up(connection) or merge_due(connection)):
-                pass
-            self._next_upkeep_at = now + UPKEEP_INTERVAL_S
-        if now >= self._next_limits_at:
-            advance_limits(connection, self._retention_days)
-            while not self._stopped.is_set() and delete_old(connection):
-                pass
-            self._next_limits_at = now + LIMITS_INTERVAL_S
+    def _keep_shards(self) -> None:
+        behind: list[int] = []
 
-    def _measure(self, state: RollupState, reached: int) -> None:
-        """Work out how far behind it is, from the state before a pass and what that has reached."""
-        now = time.monotonic()
-        if not self._pending or now - self._pending[-1][0] >= INTERVAL_S:
-            self._pending.append((now, state.next_transaction))
-        while self._pending and self._pending[0][1] <= reached:
-            self._pending.popleft()
-        self.figures.lag_s = now - self._pending[0][0] if self._pending else 0.0
-        self.figures.lag_transactions = max(0, state.next_transaction - reached)
-        if self.figures.lag_s > LONG_S and now > self._told_at + LONG_S:
-            self._told_at = now
-            reason = "there are many" if state.final_below > reached else "a long transaction holds them back"
-            _logger.warning("rows of the last %.0f s are not in the rollups yet: %s", self.figures.lag_s, reason)
+        def work(connection: psycopg.Connection, shard: Shard) -> None:
+            keeper = self._keeper_of(shard.number)
+            if keeper.is_due and keeper.work(connection, self._stopped):
+                behind.append(shard.number)
 
-    def _note_success(self, done: Pass | None) -> None:
+        with closing(ShardRounds(self._url)) as rounds:
+            while not self._stopped.is_set():
+                behind.clear()
+                rounds.make(work, self._stopped)
+                self._note_success()
+                if not behind:
+                    self._stopped.wait(INTERVAL_S)
+
+    def _keeper_of(self, number: int) -> RollupKeeper:
+        if number not in self._keepers:
+            intervals_s = (SHARD_SUMMARIES_INTERVAL_S, LONGEST_SHARD_INTERVAL_S) if self._is_distributed else ()
+            self._keepers[number] = RollupKeeper(self._summing, self._retention_days, self._requests, *intervals_s)
+        return self._keepers[number]
+
+    def _note_success(self) -> None:
         if self._is_failing:
             self._is_failing = False
             _logger.warning("rollups are kept again")
-        if done is None:
-            return
-        figures = self.figures
-        figures.rows += done.rows
-        figures.groups += done.groups
-        if not figures.other_rows and self._roller.variety.others:
-            _logger.warning("a project has too many hosts or endpoints a day; in rollups, new ones count as {other}")
-        figures.other_rows = self._roller.variety.others
 
     def _note_failure(self, error: Exception, *, is_expected: bool) -> None:
-        self.figures.failures += 1
+        self._failures += 1
         if not self._is_failing or not is_expected:
             self._is_failing = True
             _logger.warning("rollups cannot be kept, retry in a moment: %s", error, exc_info=not is_expected)

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from server.database.nodes import Readiness
 from server.database.rollup_upkeep import continue_transactions
 from server.settings import Settings
 from storage.database import connect, durable_transaction
+from storage.distribution.distribute import distribute, require_whole
 from storage.embedded.server import EmbeddedServer
 from storage.errors import SchemaError
 from storage.migrations import migrate, require_current
@@ -48,13 +50,31 @@ def connect_in_steps(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def prepare_schema(connection: psycopg.Connection) -> list[str]:
+def prepare_rows(connection: psycopg.Connection, coordinator: str | None) -> bool:
+    """Distribute a database whose `coordinator` is given, unless it is, and tell whether that was yet to be done.
+
+    Have rows counted on from those that are there: of the database, or of each shard that has come to a node. The
+    schema must be up to date. Raises psycopg.Error and StorageError.
+    """
+    if coordinator is None:
+        require_whole(connection)
+        continue_transactions(connection)
+        return False
+    is_new = distribute(connection)
+    Readiness(coordinator).keep(connection)
+    return is_new
+
+
+def prepare_schema(connection: psycopg.Connection, coordinator: str | None = None) -> list[str]:
     """Apply the missing migrations, make the missing partitions, and return the names of both.
+
+    If the URL of a `coordinator` is given, which the connection is to, the database is distributed, too.
 
     Raises SchemaError when the role may not do so, or transactions of others hold a table for long.
     """
     applied = [f"{migration.version:04d}_{migration.name}" for migration in migrate(connection)]
-    continue_transactions(connection)
+    if prepare_rows(connection, coordinator):
+        applied.append("distribution over nodes")
     try:
         return applied + ensure_partitions(connection, datetime.now(UTC).date())
     except psycopg.errors.LockNotAvailable as error:

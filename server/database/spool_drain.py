@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from server.placing import open_drainer
 from server.settings import Settings
 from server.spools import database_url_of, open_spool, report_spools
 from storage.errors import SpoolError, SpoolOwnerError, StorageError
-from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 
 LOCK_FILE = "spool.lock"
@@ -108,7 +108,7 @@ class SpoolDrain:
             self._stopped.wait(LOCK_INTERVAL_S)
 
     async def _drain(self, spool: Spool) -> None:
-        drainer = Drainer(spool, database_url_of(self._settings), name="spool")
+        drainer = open_drainer(self._settings, spool, database_url_of(self._settings), name="spool")
         with closing(drainer):
             while not self._stopped.is_set():
                 try:

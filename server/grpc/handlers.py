@@ -1,23 +1,21 @@
 """The gRPC side of the ingest service.
 
 Handlers take the messages as bytes, and only when the service asks for them: a key is checked before its message is
-read, and a message before it is decoded. That is why the unary method is served as a stream of one message, which is
-the same on the wire.
+read, and a message before it is decoded.
 """
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
-
-import grpc
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
 from seestack.ingest.v1 import ingest_pb2
 from server.compiled.encoder import CompiledBatch, CompiledEncoder
 from server.contract.batch import RawBatch
 from server.contract.idempotency import IDEMPOTENCY_HEADER
-from server.errors import IngestError, MalformedRequestError, ServiceUnavailableError
-from server.grpc.call import Context, IncomingCall
+from server.errors import GrpcStatus, IngestError, MalformedRequestError, ServiceUnavailableError
+from server.grpc.call import Handler, IncomingCall
+from server.grpc.errors import CallError
 from server.grpc.message_reads import MessageReads
 from server.grpc.messages import batch_error_of, decode_batch
 from server.observability.metrics import Protocol
@@ -28,19 +26,20 @@ from storage.keys.api_keys import ApiKey
 
 SERVICE_NAME = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 
-_UNARY = "IngestHttpRequests"
-_STREAM = "StreamHttpRequests"
+_UNARY: Final = "IngestHttpRequests"
+_STREAM: Final = "StreamHttpRequests"
+_PROTOCOLS: Final[Mapping[str, Protocol]] = {_UNARY: Protocol.GRPC, _STREAM: Protocol.GRPC_STREAM}
+_TARGETS: Final[Mapping[str, Mapping[str, str]]] = {rpc: {"rpc": rpc} for rpc in _PROTOCOLS}
 
-_Response = TypeVar("_Response")
 # The future outcomes of a stream's batches, in their order; None comes after the last.
 _Outcomes: TypeAlias = "asyncio.Queue[asyncio.Task[int | IngestError] | None]"
 
 
 class _Batch(IngestRequest):
-    """A batch of a stream, which has arrived."""
+    """A batch that has arrived."""
 
-    def __init__(self, call: IncomingCall, data: bytes = b"") -> None:
-        super().__init__(RequestRecord(call.protocol, call.request_id, call.target))
+    def __init__(self, call: IncomingCall, rpc: str, data: bytes = b"") -> None:
+        super().__init__(RequestRecord(_PROTOCOLS[rpc], call.request_id, _TARGETS[rpc]))
         self._call = call
         self._data = data
 
@@ -65,13 +64,15 @@ class _UnaryBatch(_Batch):
     """The batch of a unary call, which may still be arriving."""
 
     def __init__(self, call: IncomingCall, reads: MessageReads) -> None:
-        super().__init__(call)
+        super().__init__(call, _UNARY)
         self._reads = reads
         self.idempotency_key = call.header(IDEMPOTENCY_HEADER)
 
     async def read(self, limit: int) -> bytes:
         """See IngestRequest."""
-        message = await self._reads.read(self._call.read)
+        message = self._call.take()
+        if message is None:
+            message = await self._reads.read(self._call.read)
         if message is None:
             raise MalformedRequestError("The call has no message")
         return message
@@ -91,57 +92,40 @@ class GrpcIngestService:
         self._reads = reads
         self._readers: set[asyncio.Task[IngestError | None]] = set()
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """Return what a grpc.aio server needs to route calls here."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {
-                _UNARY: grpc.stream_unary_rpc_method_handler(
-                    self._serve(self._ingest, Protocol.GRPC, _UNARY),
-                    response_serializer=ingest_pb2.IngestHttpRequestsResponse.SerializeToString,
-                ),
-                _STREAM: grpc.stream_stream_rpc_method_handler(
-                    self._serve(self._stream, Protocol.GRPC_STREAM, _STREAM),
-                    response_serializer=ingest_pb2.StreamHttpRequestsResponse.SerializeToString,
-                ),
-            },
-        )
+    def methods(self) -> Mapping[str, Handler]:
+        """Return the handlers by the names of their methods."""
+        handlers = {_UNARY: self._ingest, _STREAM: self._stream}
+        return {f"{SERVICE_NAME}/{rpc}": self._bounded(handle, rpc) for rpc, handle in handlers.items()}
 
     def stop_streams(self) -> None:
         """Take no further batch from any stream; those taken are still answered."""
         for reader in self._readers:
             reader.cancel()
 
-    def _serve(
-        self, handle: "Callable[[IncomingCall], Awaitable[_Response | IngestError]]", protocol: Protocol, rpc: str
-    ) -> "Callable[[object, Context], Awaitable[_Response]]":
-        """Return a handler for grpc.aio."""
+    def _bounded(self, handle: "Callable[[IncomingCall], Awaitable[bytes | None]]", rpc: str) -> Handler:
+        """Return a handler that begins no work for a call that is overdue, or one too many."""
 
-        async def serve(_: object, context: "Context") -> "_Response":
-            call = IncomingCall(context, protocol, rpc)
+        async def serve(call: IncomingCall) -> bytes | None:
             if call.is_overdue:
-                self._service.reporter.report_abandoned(_Batch(call).record)
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded")
+                self._service.reporter.report_abandoned(_Batch(call, rpc).record)
+                raise CallError(GrpcStatus.DEADLINE_EXCEEDED, "Deadline exceeded")
             if self._calls >= self._max_calls:
-                await call.refuse(await self._service.refuse(_Batch(call).record, ServiceUnavailableError()))
+                raise await self._service.refuse(_Batch(call, rpc).record, ServiceUnavailableError())
             self._calls += 1
             try:
-                outcome = await handle(call)
-                if isinstance(outcome, IngestError):
-                    await call.refuse(outcome)
-                return outcome
+                return await handle(call)
             finally:
                 self._calls -= 1
 
         return serve
 
-    async def _ingest(self, call: IncomingCall) -> ingest_pb2.IngestHttpRequestsResponse | IngestError:
+    async def _ingest(self, call: IncomingCall) -> bytes:
         outcome = await self._service.ingest(_UnaryBatch(call, self._reads))
         if isinstance(outcome, IngestError):
-            return outcome
-        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=outcome)
+            raise outcome
+        return ingest_pb2.IngestHttpRequestsResponse(ok=True, accepted=outcome).SerializeToString()
 
-    async def _stream(self, call: IncomingCall) -> IngestError | None:
+    async def _stream(self, call: IncomingCall) -> None:
         outcomes: _Outcomes = asyncio.Queue()
         room = asyncio.Semaphore(self.MAX_AHEAD)
         reader = asyncio.create_task(self._read(call, outcomes, room))
@@ -153,12 +137,13 @@ class GrpcIngestService:
                 ingesting = await outcomes.get()
                 if ingesting is None:
                     break
-                await call.context.write(_respond(sequence, await ingesting, call.request_id))
+                await call.write(_respond(sequence, await ingesting, call.request_id))
                 room.release()
-            if not reader.cancelled():
-                return reader.result()
-            self._service.reporter.report_stopped(_Batch(call).record)
-            return ServiceUnavailableError()
+            if reader.cancelled():
+                self._service.reporter.report_stopped(_Batch(call, _STREAM).record)
+                raise ServiceUnavailableError
+            if (refusal := reader.result()) is not None:
+                raise refusal
         finally:
             reader.cancel()
             while not outcomes.empty():
@@ -167,10 +152,10 @@ class GrpcIngestService:
 
     async def _read(self, call: IncomingCall, outcomes: "_Outcomes", room: asyncio.Semaphore) -> IngestError | None:
         """Begin each batch of a stream as it comes, and return why there are no more, unless its client ended it."""
-        if (refusal := await self._service.admit(_Batch(call))) is not None:
+        if (refusal := await self._service.admit(_Batch(call, _STREAM))) is not None:
             return refusal
         while (message := await call.read()) is not None and not call.is_overdue:
-            batch = _Batch(call, message)
+            batch = _Batch(call, _STREAM, message)
             await room.acquire()
             # Before the next one is read, so that they keep their order.
             if (refusal := await self._service.admit(batch)) is not None:
@@ -179,8 +164,11 @@ class GrpcIngestService:
         return None
 
 
-def _respond(sequence: int, outcome: int | IngestError, request_id: str) -> ingest_pb2.StreamHttpRequestsResponse:
+def _respond(sequence: int, outcome: int | IngestError, request_id: str) -> bytes:
     """Return the answer to a batch of a stream."""
+    answer = ingest_pb2.StreamHttpRequestsResponse(sequence=sequence)
     if isinstance(outcome, IngestError):
-        return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, error=batch_error_of(outcome, request_id))
-    return ingest_pb2.StreamHttpRequestsResponse(sequence=sequence, accepted=outcome)
+        answer.error.CopyFrom(batch_error_of(outcome, request_id))
+    else:
+        answer.accepted = outcome
+    return answer.SerializeToString()

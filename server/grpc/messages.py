@@ -54,7 +54,7 @@ def decode_batch(data: bytes) -> RawBatch:
 
 def status_of(error: IngestError, request_id: str) -> Status:
     """Return the google.rpc.Status of an error: its code, message and standard details."""
-    status = Status(code=error.outcome.grpc_status.value[0], message=error.message)
+    status = Status(code=error.outcome.grpc_status, message=error.message)
     _add(status, ErrorInfo(reason=error.code, domain=ERROR_DOMAIN))
     _add(status, RequestInfo(request_id=request_id))
     if error.details:

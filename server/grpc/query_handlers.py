@@ -1,13 +1,12 @@
 """The gRPC side of queries in a front worker: messages go to a query process, its answers come back as they are."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
-
-import grpc
+from collections.abc import Mapping
+from typing import Final
 
 from server.contract.query_method import QueryMethod
-from server.errors import IngestError, ServiceUnavailableError
-from server.grpc.call import Context, IncomingCall
+from server.errors import MalformedRequestError
+from server.grpc.call import Handler, IncomingCall
+from server.grpc.call_limit import CallLimit
 from server.grpc.query_messages import QUERY_SERVICE
 from server.observability.metrics import Protocol
 from server.query.relay.client import QueryRelay
@@ -19,47 +18,31 @@ QUERY_SERVICE_NAME: Final[str] = QUERY_SERVICE.full_name
 class GrpcQueryService:
     """Handlers of `seestack.query.v1.QueryService`."""
 
-    def __init__(self, relay: QueryRelay, max_calls: int) -> None:
-        """Beyond `max_calls` under way, further ones are told to try again later."""
+    def __init__(self, relay: QueryRelay, limit: CallLimit) -> None:
         self._relay = relay
-        self._max_calls = max_calls
-        self._calls = 0
+        self._limit = limit
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """Return what a grpc.aio server needs to route calls here."""
-        # A unary answer is a stream of one message, which is the same on the wire.
-        handlers: dict[str, Any] = {
-            method: grpc.unary_stream_rpc_method_handler(self._serve(method)) for method in QueryMethod
-        }
-        return grpc.method_handlers_generic_handler(QUERY_SERVICE_NAME, handlers)
+    def methods(self) -> Mapping[str, Handler]:
+        """Return the handlers by the names of their methods."""
+        return {f"{QUERY_SERVICE_NAME}/{method}": self._limit.bound(self._serve(method)) for method in QueryMethod}
 
-    def _serve(self, method: QueryMethod) -> "Callable[[bytes, Context], AsyncIterator[bytes]]":
-        """Return a handler for grpc.aio."""
+    def _serve(self, method: QueryMethod) -> Handler:
+        target = {"rpc": str(method)}
 
-        async def serve(message: bytes, context: "Context") -> "AsyncIterator[bytes]":
-            call = IncomingCall(context, Protocol.GRPC, method)
-            if self._calls >= self._max_calls:
-                await call.refuse(ServiceUnavailableError())
-            self._calls += 1
+        async def serve(call: IncomingCall) -> None:
+            message = await call.read()
+            if message is None:
+                raise MalformedRequestError("The call has no message")
+            headers = {name: value for name in HEADERS if (value := call.header(name)) is not None}
+            relayed = Call(method, Protocol.GRPC, call.request_id, target, headers, message=message)
+            reply = await self._relay.ask(relayed)
+            if method is QueryMethod.TAIL:
+                # By this a client knows that rows are followed, before there is any.
+                call.begin()
             try:
-                async for answer in self._ask(call, method, message):
-                    yield answer
-            except IngestError as error:
-                await call.refuse(error)
+                while (answer := await reply.read()) is not None:
+                    await call.write(answer)
             finally:
-                self._calls -= 1
+                reply.close()
 
         return serve
-
-    async def _ask(self, call: IncomingCall, method: QueryMethod, message: bytes) -> "AsyncIterator[bytes]":
-        headers = {name: value for name in HEADERS if (value := call.header(name)) is not None}
-        relayed = Call(method, call.protocol, call.request_id, call.target, headers, message=message)
-        reply = await self._relay.ask(relayed)
-        if method is QueryMethod.TAIL:
-            # By this a client knows that rows are followed, before there is any.
-            await call.context.send_initial_metadata(())
-        try:
-            while (answer := await reply.read()) is not None:
-                yield answer
-        finally:
-            reply.close()

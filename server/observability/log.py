@@ -29,9 +29,6 @@ _FIELDS = "fields"  # of a record: what `event_fields` put there
 
 _logger = logging.getLogger(__name__)
 
-# The loggers of errors from grpc.aio.
-_NAMES_OF_GRPC = frozenset({"asyncio", "grpc._cython.cygrpc"})
-
 
 class LogLevel(StrEnum):
     """How much is logged."""
@@ -51,7 +48,6 @@ def configure_logging(level: LogLevel) -> None:
     """Set up logging for this process; uncaught exceptions are logged, too."""
     handler = logging.StreamHandler()
     handler.setFormatter(PeopleFormatter() if handler.stream.isatty() else JsonFormatter())
-    handler.addFilter(_is_ours)
     # Debug lines of libraries may quote requests.
     logging.basicConfig(
         level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler], force=True
@@ -129,12 +125,6 @@ def _escape(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Tell whether a record is worth a line: grpc.aio writes a traceback for a text that is not UTF-8."""
-    error = record.exc_info[1] if record.exc_info else None
-    return record.name not in _NAMES_OF_GRPC or not isinstance(error or record.msg, UnicodeDecodeError)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

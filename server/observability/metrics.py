@@ -124,9 +124,9 @@ QUERY_DURATION = Family(
 )
 TLS_FAILURES = Family(
     "tls_handshake_failures",
-    "TLS handshakes that failed. The gRPC library reports none of its own.",
+    "TLS handshakes that failed.",
     Kind.COUNTER,
-    (("protocol", (Protocol.HTTP,)),),
+    (("protocol", (Protocol.HTTP, Protocol.GRPC)),),
 )
 QUEUE_BATCHES = Family("write_queue_batches", "Batches taken and not yet durable.", Kind.GAUGE)
 QUEUE_BYTES = Family("write_queue_bytes", "Bytes of the batches taken and not yet durable.", Kind.GAUGE)

@@ -70,11 +70,11 @@ class RequestReporter:
         """Report a stream that ends because its worker stops."""
         self._count(record, STOPPED)
 
-    def report_failed_handshake(self, reason: str) -> None:
-        """Report a failed TLS handshake over HTTP, with OpenSSL's reason."""
-        self._metrics.count_failed_handshake(Protocol.HTTP)
+    def report_failed_handshake(self, protocol: Protocol, reason: str) -> None:
+        """Report a failed TLS handshake, with OpenSSL's reason."""
+        self._metrics.count_failed_handshake(protocol)
         if _logger.isEnabledFor(logging.INFO) and self._limit.admits(logging.INFO, reason):
-            _logger.info("TLS handshake failed", extra=event_fields(protocol=Protocol.HTTP, reason=reason))
+            _logger.info("TLS handshake failed", extra=event_fields(protocol=protocol, reason=reason))
 
     def _count(self, record: RequestRecord, outcome: str) -> float:
         duration_s = time.monotonic() - record.began_at

@@ -6,6 +6,8 @@ import socket
 
 RECEIVE_BUFFER_BYTES = 2**16
 
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to connect to instead
+
 
 class ListenError(Exception):
     """An address cannot be listened on; the message names it and says why."""
@@ -19,6 +21,11 @@ class ListenError(Exception):
 def join_host_port(host: str, port: int) -> str:
     """Return "host:port", an IPv6 address in brackets (RFC 3986, 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str, port: int) -> str:
+    """Return "host:port" by which this machine reaches a listener on that host and port."""
+    return join_host_port(_WILDCARDS.get(host, host), port)
 
 
 def is_loopback(bound: socket.socket) -> bool:
@@ -47,6 +54,17 @@ def reserve(host: str, port: int) -> socket.socket:
     port = free_port.getsockname()[1]
     free_port.close()
     return _bind(host, port, reuse_port=True)
+
+
+def bind_reserved(host: str, port: int) -> socket.socket:
+    """Return a non-blocking socket on a port that `reserve` keeps; the kernel spreads connections over all that listen.
+
+    Raises ListenError.
+    """
+    opened = _bind(host, port, reuse_port=True)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.setblocking(False)
+    return opened
 
 
 def _bind(host: str, port: int, *, reuse_port: bool = False, listening: bool = False) -> socket.socket:

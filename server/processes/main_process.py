@@ -9,15 +9,18 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from server.compiled.aggregator import choose_aggregator
+from server.compiled.aggregator import choose_summing
 from server.compiled.encoder import is_chosen
 from server.database.first_key import ensure_first_keys
 from server.database.later_work import LaterWork
+from server.database.limit_sharing import LimitSharing
 from server.database.maintenance import Maintenance
+from server.database.nodes import coordinator_of
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.retention import Retention
-from server.database.rollup_upkeep import RollupUpkeep, continue_transactions
-from server.database.setup import open_database, require_grants
+from server.database.rollup_upkeep import RollupUpkeep
+from server.database.setup import open_database, prepare_rows, require_grants
+from server.database.shard_work import ShardLaterWork
 from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
 from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
@@ -25,8 +28,8 @@ from server.processes.metrics_endpoint import MetricsPage
 from server.processes.signals import Signals
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
-from server.settings import Settings, describe_setting
-from server.spools import assign_spool_folder, recall_spool_folder
+from server.settings import LimitScope, Settings, describe_setting
+from server.spools import assign_spool_folder, database_url_of, recall_spool_folder
 from storage.database import connect
 from storage.database_identity import read_identity
 from storage.embedded.server import EmbeddedServer
@@ -63,19 +66,27 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
             }
         )
         key_snapshot = KeySnapshot(spool_folder) if spool_folder is not None else None
-        maintenance = Maintenance(database_url, embedded, partitions, key_snapshot)
+        maintenance = Maintenance(effective, embedded, partitions, key_snapshot)
         stack.callback(maintenance.stop)
-        later_work = LaterWork(database_url, Retention(settings.retention_days))
+        later_work = _start_later_work(settings, database_url)
         stack.callback(later_work.stop)
-        rollups = RollupUpkeep(database_url, choose_aggregator(settings.compiled), settings.rollup_retention_days)
+        rollups = RollupUpkeep(
+            database_url,
+            choose_summing(settings.compiled),
+            settings.rollup_retention_days,
+            is_distributed=settings.distributed is not None,
+        )
         stack.callback(rollups.stop)
         drain = SpoolDrain(effective)
         stack.callback(drain.stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
-        supervisor = Supervisor(effective, http_listener)
+        supervisor = Supervisor(effective, http_listener, ask_fd=rollups.ask_fd)
+        sharing = _start_sharing(effective, supervisor)
+        if sharing is not None:
+            stack.callback(sharing.stop)
         stack.callback(
-            MetricsPage(metrics_listener, effective, supervisor, partitions, later_work, rollups, drain).stop
+            MetricsPage(metrics_listener, effective, supervisor, partitions, later_work, rollups, drain, sharing).stop
         )
         supervisor.start(signals.stop)
         if not signals.stop.is_set():
@@ -98,7 +109,7 @@ def _prepare_database(
     try:
         with connect(url) as connection:
             migrate(connection)
-            continue_transactions(connection)
+            prepare_rows(connection, coordinator_of(settings, url))
             require_grants(connection)
             partitions.make(connection)
             if embedded is not None:
@@ -111,6 +122,19 @@ def _prepare_database(
         _logger.warning("%s; batches go to the spool until the database is up", error)
         return folder
     return assign_spool_folder(settings, url, identity)
+
+
+def _start_later_work(settings: Settings, url: str) -> LaterWork:
+    retention = Retention(settings.retention_days)
+    if settings.distributed is not None:
+        return ShardLaterWork(url, retention, settings.retention_days)
+    return LaterWork(url, retention)
+
+
+def _start_sharing(settings: Settings, supervisor: Supervisor) -> LimitSharing | None:
+    if settings.limit_scope is LimitScope.SERVER:
+        return None
+    return LimitSharing(database_url_of(settings), supervisor.buckets_file)
 
 
 def _addresses(settings: Settings) -> Mapping[str, object]:

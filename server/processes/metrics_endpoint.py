@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from server.compiled.encoder import is_chosen
 from server.database.later_work import LaterWork
+from server.database.limit_sharing import LimitSharing
 from server.database.partition_upkeep import PartitionUpkeep
 from server.database.rollup_upkeep import RollupUpkeep
 from server.database.spool_drain import SpoolDrain
@@ -45,9 +46,12 @@ class MetricsPage:
         later_work: LaterWork,
         rollups: RollupUpkeep,
         drain: SpoolDrain,
+        limit_sharing: LimitSharing | None,
     ) -> None:
         registry = CollectorRegistry()
-        registry.register(_MetricsCollector(settings, supervisor, partitions, later_work, rollups, drain))
+        registry.register(
+            _MetricsCollector(settings, supervisor, partitions, later_work, rollups, drain, limit_sharing)
+        )
         self._server = _Server(listener, registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -69,6 +73,7 @@ class _MetricsCollector(Collector):
         later_work: LaterWork,
         rollups: RollupUpkeep,
         drain: SpoolDrain,
+        limit_sharing: LimitSharing | None,
     ) -> None:
         self._settings = settings
         self._supervisor = supervisor
@@ -76,6 +81,7 @@ class _MetricsCollector(Collector):
         self._later_work = later_work
         self._rollups = rollups
         self._drain = drain
+        self._limit_sharing = limit_sharing
         self._started_at = time.time()
 
     def describe(self) -> list[Metric]:
@@ -97,6 +103,8 @@ class _MetricsCollector(Collector):
             "unmoved_bytes", "Of the table of earlier versions, yet to be moved.", self._later_work.moving.unmoved_bytes
         )
         yield from self._about_retention()
+        if self._limit_sharing is not None:
+            yield from _about_limits(self._limit_sharing)
         restarts = CounterMetricFamily(
             f"{PREFIX}worker_restarts", "Workers that died and were started again.", labels=["kind"]
         )
@@ -120,7 +128,7 @@ class _MetricsCollector(Collector):
         figures = self._rollups.figures
         for name, documentation, value in (
             ("rolled_up_rows", "Rows that this server summed up in rollups.", figures.rows),
-            ("rollup_groups", "Rows of rollups that this server wrote for them.", figures.groups),
+            ("rollup_groups", "Rows of rollups that this server wrote for them.", figures.stored),
             (
                 "rollup_other_rows",
                 "Rows that rollups count as {other}: too many hosts or endpoints.",
@@ -205,6 +213,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class's name
         """Log no scrapes."""
+
+
+def _about_limits(sharing: LimitSharing) -> Iterator[Metric]:
+    yield _gauge("limit_servers", "Servers that share the limits of keys, this one included.", sharing.servers)
+    yield _counter("limit_sharing_failures", "Attempts to share the limits of keys that failed.", sharing.failures)
 
 
 def _metric_of(family: Family, totals: list[float]) -> Metric:

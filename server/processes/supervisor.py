@@ -27,8 +27,6 @@ POLL_INTERVAL_S = 0.1
 _logger = logging.getLogger(__name__)
 
 WORKER_ENVIRONMENT = {
-    # gRPC itself logs clients' mistakes, and that a worker has stopped listening.
-    "GRPC_VERBOSITY": "NONE",
     # glibc gives large blocks back to the system at once, and keeps to few arenas, so that a worker is as small after
     # a flood as before it.
     "MALLOC_ARENA_MAX": "2",
@@ -49,20 +47,26 @@ class Supervisor:
         settings: Settings,
         http_listener: socket.socket,
         *,
+        ask_fd: int | None = None,
         http_module: str = HTTP_MODULE,
         grpc_module: str = GRPC_MODULE,
     ) -> None:
-        """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from."""
+        """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from.
+
+        By `ask_fd` query processes ask for a pass of the rollups, if there is anybody who makes one.
+        """
         self._grace_s = settings.grace_seconds
         self._has_tls = settings.tls_cert is not None
         self._http_listener = http_listener
         environment = {**WORKER_ENVIRONMENT, **os.environ, **settings.to_environment()}
         # Workers stop when this pipe closes, as it does when this process dies, however it dies.
         lifeline, self._lifeline_end = os.pipe()
-        shared = (lifeline, create_buckets_file())
+        self.buckets_file = create_buckets_file()
+        shared = (lifeline, self.buckets_file)
         # Both ends are kept open, so that queries wait while a query process is started again.
         front_end, query_end = create_channel()
         front = (*shared, front_end)
+        query = (*shared, query_end) if ask_fd is None else (*shared, query_end, ask_fd)
         self._workers = [
             *(
                 WorkerProcess("http", http_module, environment, (*front, http_listener.fileno()))
@@ -70,7 +74,7 @@ class Supervisor:
             ),
             *(WorkerProcess("grpc", grpc_module, environment, front) for _ in range(settings.grpc_workers)),
             *(
-                WorkerProcess("query", QUERY_MODULE, environment, (*shared, query_end))
+                WorkerProcess("query", QUERY_MODULE, environment, query, has_session=True)
                 for _ in range(settings.query_workers)
             ),
         ]

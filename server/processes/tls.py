@@ -3,17 +3,12 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from server.settings import Settings, SettingsError, describe_setting
 
@@ -33,7 +28,7 @@ class TlsMaterial:
     client_ca: bytes | None
     valid_from: datetime
     valid_until: datetime
-    context: ssl.SSLContext = field(compare=False)  # for HTTP/1.1 clients
+    contexts: Mapping[str, ssl.SSLContext] = field(compare=False)  # by ALPN protocol: "http/1.1", "h2" for gRPC
 
 
 class TlsFiles:
@@ -104,17 +99,24 @@ def read_tls(settings: Settings) -> TlsMaterial | None:
         return None
     if key_path is None:
         raise SettingsError(f"{describe_setting('tls_cert')} needs {describe_setting('tls_key')} beside it")
+    # Only here: it imports much.
+    from server.processes.certificates import fits, parse_certificates
+
     chain, key = _read("tls_cert", cert_path), _read("tls_key", key_path)
-    leaf = _parse_certificates("tls_cert", cert_path, chain)[0]
-    if _public_key(key_path, key) != _encode(leaf.public_key()):
-        raise _unusable(
-            "tls_key", key_path, f"does not fit the certificate in {cert_path}: give the key it was made for"
-        )
+    with _named("tls_cert", cert_path):
+        leaf = parse_certificates(chain)[0]
+    with _named("tls_key", key_path):
+        if not fits(leaf, key):
+            raise ValueError(f"does not fit the certificate in {cert_path}: give the key it was made for")
     client_ca = _read("grpc_client_ca", ca_path) if ca_path is not None else None
     if ca_path is not None and client_ca is not None:
-        _parse_certificates("grpc_client_ca", ca_path, client_ca)
-    context = _create_context(cert_path, key_path)
-    return TlsMaterial(chain, key, client_ca, leaf.not_valid_before_utc, leaf.not_valid_after_utc, context)
+        with _named("grpc_client_ca", ca_path):
+            parse_certificates(client_ca)
+    contexts = {name: _create_context(cert_path, key_path, name) for name in ("http/1.1", "h2")}
+    if client_ca is not None:
+        contexts["h2"].verify_mode = ssl.CERT_REQUIRED
+        contexts["h2"].load_verify_locations(cadata=client_ca.decode())
+    return TlsMaterial(chain, key, client_ca, leaf.not_valid_before_utc, leaf.not_valid_after_utc, contexts)
 
 
 def check_dates(settings: Settings, material: TlsMaterial) -> None:
@@ -129,13 +131,13 @@ def check_dates(settings: Settings, material: TlsMaterial) -> None:
         )
 
 
-def use_newest(files: TlsFiles, on_failure: Callable[[str], None]) -> ssl.SSLContext:
-    """Return a context whose handshakes use what `files` hold at that time.
+def use_newest(files: TlsFiles, protocol: str, on_failure: Callable[[str], None]) -> ssl.SSLContext:
+    """Return a context for an ALPN protocol, whose handshakes use what `files` hold at that time.
 
     `on_failure` is called with OpenSSL's reason when a handshake fails; a client that disconnects or stops
     responding is not a failure.
     """
-    context = files.material.context
+    context = files.material.contexts[protocol]
 
     class Handshake(ssl.SSLObject):
         def do_handshake(self) -> None:
@@ -148,7 +150,7 @@ def use_newest(files: TlsFiles, on_failure: Callable[[str], None]) -> ssl.SSLCon
                 raise
 
     def choose(handshake: ssl.SSLObject, name: str | None, initial: ssl.SSLContext) -> None:
-        handshake.context = files.material.context
+        handshake.context = files.material.contexts[protocol]
 
     context.sslobject_class = Handshake
     # Called in every handshake, also of clients that name no server.
@@ -156,10 +158,10 @@ def use_newest(files: TlsFiles, on_failure: Callable[[str], None]) -> ssl.SSLCon
     return context
 
 
-def _create_context(cert: Path, key: Path) -> ssl.SSLContext:
+def _create_context(cert: Path, key: Path, protocol: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     try:
         context.load_cert_chain(cert, key)
     except ssl.SSLError as error:
@@ -190,24 +192,13 @@ def _read(name: str, path: Path) -> bytes:
         raise _unusable(name, path, f"cannot be read: {error.strerror}") from error
 
 
-def _parse_certificates(name: str, path: Path, data: bytes) -> list[x509.Certificate]:
+@contextmanager
+def _named(name: str, path: Path) -> Iterator[None]:
+    """Name the setting and its file where a ValueError says what is wrong with it."""
     try:
-        return x509.load_pem_x509_certificates(data)
+        yield
     except ValueError as error:
-        raise _unusable(name, path, "holds no certificate: a PEM file with BEGIN CERTIFICATE is needed") from error
-
-
-def _public_key(path: Path, data: bytes) -> bytes:
-    try:
-        return _encode(load_pem_private_key(data, password=None).public_key())
-    except TypeError as error:
-        raise _unusable("tls_key", path, "is encrypted: store the key without a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise _unusable("tls_key", path, "holds no key: a PEM file with BEGIN PRIVATE KEY is needed") from error
-
-
-def _encode(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        raise _unusable(name, path, str(error)) from error
 
 
 def _unusable(name: str, path: Path, problem: str) -> SettingsError:

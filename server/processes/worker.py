@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from server.access.token_buckets import Buckets
+from server.compiled.aggregator import choose_adding
 from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
 from server.processes import worker_process
 from server.processes.free_memory import give_back_regularly
+from server.query.administration import Administration
 from server.query.relay.client import QueryRelay
 from server.query.service import QueryService
 from server.service import IngestService
@@ -30,11 +32,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD QUERY_FD [LISTEN_FD]`.
+    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD QUERY_FD [OWN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
     CELLS_FD is the shared memory of its metrics; BUCKETS_FD is the file in which all workers count what keys with
-    limits send. QUERY_FD is an end of the channel through which queries get to the query processes.
+    limits send. QUERY_FD is an end of the channel through which queries get to the query processes. OWN_FD is what an
+    HTTP worker accepts from, and how a query process asks for a pass of the rollups.
     """
 
     settings: Settings
@@ -43,7 +46,7 @@ class Worker:
     lifeline_fd: int
     buckets_fd: int
     query_fd: int
-    listen_fd: int | None
+    own_fd: int | None
 
     @classmethod
     def from_command_line(cls) -> Self:
@@ -52,10 +55,10 @@ class Worker:
         configure_logging(settings.log_level)
         _allow_many_connections()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, cells_fd, lifeline_fd, buckets_fd, query_fd, *listen_fd = map(int, sys.argv[1:])
+        ready_fd, cells_fd, lifeline_fd, buckets_fd, query_fd, *own_fd = map(int, sys.argv[1:])
         metrics = WorkerMetrics(map_cells(cells_fd))
-        listener = listen_fd[0] if listen_fd else None
-        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, query_fd, listener)
+        own = own_fd[0] if own_fd else None
+        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, query_fd, own)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         threading.Thread(target=give_back_regularly, name="free memory", daemon=True).start()
         return worker
@@ -74,7 +77,23 @@ class Worker:
         url = self.settings.database_url
         assert url is not None  # noqa: S101 - the supervisor always passes one
         buckets = Buckets(self.buckets_fd)
-        return QueryService(url.get_secret_value(), name="query", metrics=self.metrics, buckets=buckets)
+        return QueryService(
+            url.get_secret_value(),
+            is_distributed=self.settings.distributed is not None,
+            name="query",
+            metrics=self.metrics,
+            buckets=buckets,
+            adding=choose_adding(self.settings.compiled),
+            ask_fd=self.own_fd,
+        )
+
+    def create_administration(self, service: QueryService) -> Administration:
+        """Return what does the tasks of pages, beside that service."""
+        url = self.settings.database_url
+        assert url is not None  # noqa: S101 - the supervisor always passes one
+        return Administration(
+            url.get_secret_value(), self.settings.data_dir, service.authenticator, Buckets(self.buckets_fd)
+        )
 
     def create_relay(self) -> QueryRelay | None:
         """Return what forwards queries to the query processes, None when there are none."""
@@ -98,6 +117,7 @@ class Worker:
         """Tell the supervisor that requests are served from now on."""
         # What exists now is never freed, and requests leave no reference cycles: collections find next to nothing.
         gc.freeze()
+        gc.enable()
         with suppress(BrokenPipeError):  # when the supervisor has ended, the lifeline stops this process
             os.write(self.ready_fd, b".")
         os.close(self.ready_fd)

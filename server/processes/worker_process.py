@@ -23,9 +23,21 @@ _logger = logging.getLogger(__name__)
 class WorkerProcess:
     """One of the supervisor's workers: `python -m MODULE`, and its successors one after the other."""
 
-    def __init__(self, kind: str, module: str, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
-        """`inherited` are the file descriptors that it gets as arguments, after that of its readiness and its cells."""
+    def __init__(
+        self,
+        kind: str,
+        module: str,
+        environment: Mapping[str, str],
+        inherited: Sequence[int],
+        *,
+        has_session: bool = False,
+    ) -> None:
+        """`inherited` are the file descriptors that it gets as arguments, after that of its readiness and its cells.
+
+        With `has_session` it leads a session, so that it can lower its priority against all others.
+        """
         self.kind = kind
+        self._has_session = has_session
         self.module = module
         self._cells_fd = create_cells()
         self.cells = map_cells(self._cells_fd)  # where all its processes count
@@ -84,7 +96,8 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
                 # Ctrl-C goes to the terminal's whole process group; what it means is decided by the main process alone.
-                process_group=0,
+                process_group=None if self._has_session else 0,
+                start_new_session=self._has_session,
             )
         except OSError:
             os.close(ready_fd)

@@ -101,6 +101,20 @@ class TimeSeries(Answer, frozen=True):
     points: list[Point]
 
 
+class Bar(Answer, frozen=True):
+    """The requests whose durations are from `from_ms` to `to_ms`, both of them included."""
+
+    from_ms: int
+    to_ms: int
+    total_requests: int
+
+
+class Distribution(Answer, frozen=True):
+    """Requests by their duration, the shortest first; bounds are about 15 % apart."""
+
+    bars: list[Bar]
+
+
 class TopHost(Answer, frozen=True):
     """Sums over the requests of a host."""
 

@@ -1,13 +1,14 @@
 """From sums to figures: rates, percentiles, points in time, groups in order."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from server.errors import ValidationFailedError
-from server.query.answers import Point, Stats, TimeSeries, TopEndpoint, TopHost
-from storage.reading.parts import Sums
-from storage.sketch import quantile
+from server.query.answers import Bar, Distribution, Point, Stats, TimeSeries, TopEndpoint, TopHost
+from storage.reading.sums import Sums
+from storage.reading.totals import Sort, order_of
+from storage.sketch import coarse_bounds, coarse_bucket_of, quantile
 
 MOST_POINTS: Final = 300
 
@@ -17,11 +18,9 @@ _STEPS_S: Final = (
 _DAY_S: Final = _STEPS_S[-1]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
-_ORDERS: Final[Mapping[str, Callable[[Sums], tuple[int, int]]]] = {
-    "failed": lambda sums: (sums.failed, sums.requests),
-    "requests": lambda sums: (sums.requests, sums.failed),
-    "time": lambda sums: (sums.duration_ms, sums.requests),
-}
+SORTS: Final[Mapping[str, Sort]] = {
+    "failed": Sort.FAILED, "requests": Sort.REQUESTS, "time": Sort.TIME, "slowest": Sort.SLOWEST,
+}  # fmt: skip
 
 
 def to_stats(sums: Sums) -> Stats:
@@ -65,6 +64,19 @@ def to_time_series(groups: Mapping[tuple[Any, ...], Sums], start: datetime, end:
     return TimeSeries(step_s, [_to_point(number * step_s, groups.get((number,)) or Sums()) for number in steps])
 
 
+def to_distribution(sums: Sums) -> Distribution:
+    """Return requests by their duration; of the bars between the first and the last one, empty ones are there, too."""
+    counts: dict[int, int] = {}
+    for bucket, requests in sums.buckets.items():
+        coarse = coarse_bucket_of(bucket)
+        counts[coarse] = counts.get(coarse, 0) + requests
+    if not counts:
+        return Distribution([])
+    whole = range(min(counts), max(counts) + 1)
+    bounds = {coarse: found for coarse in whole if (found := coarse_bounds(coarse)) is not None}
+    return Distribution([Bar(*found, counts.get(coarse, 0)) for coarse, found in bounds.items()])
+
+
 def to_hosts(groups: Mapping[tuple[Any, ...], Sums], sort: str, limit: int) -> list[TopHost]:
     """Return the first groups by host, in the order `sort`."""
     return [TopHost(*group, **_group_figures(sums)) for group, sums in _first(groups, sort, limit)]
@@ -76,10 +88,9 @@ def to_endpoints(groups: Mapping[tuple[Any, ...], Sums], sort: str, limit: int) 
 
 
 def _first(groups: Mapping[tuple[Any, ...], Sums], sort: str, limit: int) -> Iterable[tuple[tuple[Any, ...], Sums]]:
-    order = _ORDERS[sort]
     # Equal groups are in the order of their names, so that the same question has the same answer.
     named = sorted(groups.items())
-    return sorted(named, key=lambda group: order(group[1]), reverse=True)[:limit]
+    return sorted(named, key=lambda group: order_of(SORTS[sort], group[1]), reverse=True)[:limit]
 
 
 def _group_figures(sums: Sums) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 On gRPC a parameter is the field of the request whose JSON name it has. A test holds the .proto file to this table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,9 @@ from server.contract.rules import Violation
 from server.contract.validation import MAX_DETAILS
 from server.errors import ValidationFailedError
 from server.query.rules import Endpoint, MethodName, Moment, Number, OneOf, ParameterRule, Status, Step, Uuid, Words
-from storage.reading.filters import SLOW_MS, STATUS_GROUPS, Filter
+from server.query.tails import MOST_WAITING
+from storage.reading.filters import FAILED, SLOW_MS, STATUS_GROUPS, Filter
+from storage.reading.rows import MOST_COUNTED
 
 DEFAULT_RANGE = timedelta(days=1)
 
@@ -44,7 +46,11 @@ _RANGE: Final = (
 FILTERS: Final = (
     Parameter("direction", OneOf("inbound", "outbound"), "`inbound`: served. `outbound`: made."),
     Parameter("method", MethodName(), "HTTP method."),
-    Parameter("status_group", OneOf(*STATUS_GROUPS), "Class of the status; `0` where no response came."),
+    Parameter(
+        "status_group",
+        OneOf(*STATUS_GROUPS, FAILED),
+        "Class of the status; `0` where no response came; `failed` for `0`, `4xx` and `5xx` together.",
+    ),
     Parameter("status", Status(), "Exact status; 0 where no response came."),
     Parameter("host", Words(255), "Exact host."),
     Parameter("path", Words(8192), "Part of the path, in any case."),
@@ -56,7 +62,12 @@ FILTERS: Final = (
 )
 _COMMON: Final = (_PROJECT, *_RANGE, *FILTERS)
 _TOP: Final = (
-    Parameter("sort", OneOf("failed", "requests", "time"), "Order of the groups, largest first.", "failed"),
+    Parameter(
+        "sort",
+        OneOf("failed", "requests", "time", "slowest"),
+        "Order of the groups, largest first; `time` is the sum of durations, `slowest` their mean.",
+        "failed",
+    ),
     Parameter("limit", Number(1, 100), "Most groups.", 20),
 )
 PARAMETERS: Final[Mapping[QueryMethod, Sequence[Parameter]]] = {
@@ -64,18 +75,32 @@ PARAMETERS: Final[Mapping[QueryMethod, Sequence[Parameter]]] = {
         *_COMMON,
         Parameter("page", Number(1), "Page from 1; not with `cursor`."),
         Parameter("per_page", Number(1, 200), "Items of a page.", 50),
+        Parameter("most_counted", Number(0, MOST_COUNTED), "Where counting for `total` stops.", MOST_COUNTED),
         Parameter("cursor", Words(200), "`nextCursor` of the page before; stable while rows arrive."),
     ),
     QueryMethod.STATS: _COMMON,
     QueryMethod.TIME_SERIES: (*_COMMON, Parameter("step", Step(), "Seconds of a step, or `auto`; at most 300 steps.")),
+    QueryMethod.DISTRIBUTION: _COMMON,
     QueryMethod.TOP_HOSTS: (*_COMMON, *_TOP),
     QueryMethod.TOP_ENDPOINTS: (*_COMMON, *_TOP),
-    QueryMethod.TRACE: (_PROJECT, Parameter("trace_id", Words(255), "The trace.", is_required=True), _SLOW),
+    QueryMethod.TRACE: (
+        _PROJECT,
+        Parameter("trace_id", Words(255), "The trace.", is_required=True),
+        Parameter(
+            "from", Moment(), "Only requests from here on; a range of some days is searched faster than all time."
+        ),
+        Parameter("to", Moment(), "Only requests before."),
+        _SLOW,
+    ),
     QueryMethod.EXPORT: (
         *_COMMON,
         Parameter("format", OneOf("csv", "jsonl", "parquet"), "Kind of file.", is_required=True),
     ),
-    QueryMethod.TAIL: (_PROJECT, *FILTERS),
+    QueryMethod.TAIL: (
+        _PROJECT,
+        *FILTERS,
+        Parameter("limit", Number(1, MOST_WAITING), "Most requests that wait for a slow client.", MOST_WAITING),
+    ),
 }
 _BY_NAME: Final = {
     method: {parameter.json_name: parameter for parameter in parameters} for method, parameters in PARAMETERS.items()
@@ -102,6 +127,10 @@ class Arguments:
         """The project that was asked for, None for that of the key."""
         project_id: UUID | None = self._values["project_id"]
         return project_id
+
+    def all(self) -> tuple[tuple[str, Hashable], ...]:
+        """Return all values, the range among them, so that equal questions have equal ones."""
+        return (*sorted(self._values.items()), ("start", self.start), ("end", self.end))
 
     def filter(self, project: int, **defaults: str) -> Filter:
         """Return which rows of the project of that number are meant; `defaults` are for what was left out."""

@@ -1,27 +1,42 @@
 """What each method reads, and how its answer is made of that."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from server.contract.query_method import QueryMethod
 from server.errors import ValidationFailedError
-from server.query.answers import Answer, Item, ItemPage, Pagination, TimeSeries, TopEndpoints, TopHosts, Trace
+from server.query.answers import (
+    Answer,
+    Distribution,
+    Item,
+    ItemPage,
+    Pagination,
+    TimeSeries,
+    TopEndpoints,
+    TopHosts,
+    Trace,
+)
 from server.query.cursor import decode_cursor, encode_cursor
-from server.query.figures import choose_step, to_endpoints, to_hosts, to_stats, to_time_series
+from server.query.figures import (
+    SORTS,
+    choose_step,
+    to_distribution,
+    to_endpoints,
+    to_hosts,
+    to_stats,
+    to_time_series,
+)  # fmt: skip
 from server.query.parameters import Arguments
-from storage.endpoints import OTHER, endpoint_of
-from storage.reading.filters import Filter
-from storage.reading.parts import GroupBy, Sums
-from storage.reading.reader import Transaction
+from storage.reading.narrowing import narrow
+from storage.reading.parts import GroupBy
+from storage.reading.question import Groups, Question
 from storage.reading.rows import MOST_COUNTED, Position, Row, count_rows, list_rows, stream_rows, trace_rows
-from storage.reading.sources import read_parts
-
-# Groups that are kept apart while they are added up; the rows of further ones become {other}.
-MOST_GROUPS: Final = 20_000
+from storage.reading.sources import read_groups
+from storage.reading.sums import Sums
+from storage.reading.transaction import Transaction
 
 _OUTBOUND: Final = "outbound"
 
-Groups = dict[tuple[Any, ...], Sums]
 Query = Callable[[Transaction, Arguments, int], Awaitable[Answer]]
 
 
@@ -30,8 +45,9 @@ async def list_http_requests(transaction: Transaction, arguments: Arguments, pro
     per_page, page, cursor = arguments["per_page"], arguments["page"], arguments["cursor"]
     after, offset = _place(page, per_page, cursor)
     rows = arguments.filter(project)
-    found = await list_rows(transaction, rows, after=after, offset=offset, limit=per_page + 1)
-    total, is_exact = await count_rows(transaction, rows)
+    narrowed = await narrow(transaction, rows)
+    found = await list_rows(transaction, rows, narrowed, after=after, offset=offset, limit=per_page + 1)
+    total, is_exact = await count_rows(transaction, rows, narrowed, arguments["most_counted"])
     shown = found[:per_page]
     has_more = len(found) > per_page
     pagination = Pagination(
@@ -46,7 +62,8 @@ async def list_http_requests(transaction: Transaction, arguments: Arguments, pro
 
 async def get_stats(transaction: Transaction, arguments: Arguments, project: int) -> Answer:
     """Return sums over all rows."""
-    groups = await _add_up(transaction, arguments.filter(project), GroupBy.NOTHING, arguments["slow_ms"])
+    question = Question(arguments.filter(project), GroupBy.NOTHING, arguments["slow_ms"])
+    groups = await read_groups(transaction, question)
     return to_stats(groups.get((), Sums()))
 
 
@@ -54,28 +71,33 @@ async def get_time_series(transaction: Transaction, arguments: Arguments, projec
     """Return sums by steps of time."""
     start, end = arguments.start, arguments.end
     step_s = choose_step(start, end, arguments["step"])
-    rows = arguments.filter(project)
-    groups = await _add_up(transaction, rows, GroupBy.STEP, arguments["slow_ms"], step_s=step_s)
+    question = Question(arguments.filter(project), GroupBy.STEP, arguments["slow_ms"], step_s)
+    groups = await read_groups(transaction, question)
     return to_time_series(groups, start, end, step_s)
+
+
+async def get_distribution(transaction: Transaction, arguments: Arguments, project: int) -> Distribution:
+    """Return all rows by their duration."""
+    question = Question(arguments.filter(project), GroupBy.NOTHING, arguments["slow_ms"])
+    groups = await read_groups(transaction, question)
+    return to_distribution(groups.get((), Sums()))
 
 
 async def list_top_hosts(transaction: Transaction, arguments: Arguments, project: int) -> TopHosts:
     """Return sums by host."""
-    rows = arguments.filter(project, direction=_OUTBOUND)
-    groups = await _add_up(transaction, rows, GroupBy.HOST, arguments["slow_ms"])
+    groups = await _first(transaction, arguments, project, GroupBy.HOST)
     return TopHosts(to_hosts(groups, arguments["sort"], arguments["limit"]))
 
 
 async def list_top_endpoints(transaction: Transaction, arguments: Arguments, project: int) -> TopEndpoints:
     """Return sums by method, host and endpoint."""
-    rows = arguments.filter(project, direction=_OUTBOUND)
-    groups = await _add_up(transaction, rows, GroupBy.PATH, arguments["slow_ms"])
+    groups = await _first(transaction, arguments, project, GroupBy.PATH)
     return TopEndpoints(to_endpoints(groups, arguments["sort"], arguments["limit"]))
 
 
 async def get_trace(transaction: Transaction, arguments: Arguments, project: int) -> Trace:
     """Return the rows of a trace."""
-    rows = await trace_rows(transaction, project, arguments["trace_id"])
+    rows = await trace_rows(transaction, project, arguments["trace_id"], start=arguments["from"], end=arguments["to"])
     return Trace([to_item(row, arguments["slow_ms"]) for row in rows])
 
 
@@ -83,6 +105,7 @@ QUERIES: Final[Mapping[QueryMethod, Query]] = {
     QueryMethod.LIST: list_http_requests,
     QueryMethod.STATS: get_stats,
     QueryMethod.TIME_SERIES: get_time_series,
+    QueryMethod.DISTRIBUTION: get_distribution,
     QueryMethod.TOP_HOSTS: list_top_hosts,
     QueryMethod.TOP_ENDPOINTS: list_top_endpoints,
     QueryMethod.TRACE: get_trace,
@@ -131,21 +154,8 @@ def _place(page: int | None, per_page: int, cursor: str | None) -> tuple[Positio
     return after, 0
 
 
-async def _add_up(
-    transaction: Transaction, rows: Filter, group_by: GroupBy, slow_ms: int, *, step_s: int = 1
-) -> Groups:
-    """Return the sums of all groups, at most MOST_GROUPS of them and those that became {other}."""
-    groups: Groups = {}
-    async for values, part in read_parts(transaction, rows, group_by, slow_ms=slow_ms, step_s=step_s):
-        group = _name(group_by, values)
-        if group not in groups and len(groups) >= MOST_GROUPS:
-            group = (OTHER,) * len(group)
-        groups.setdefault(group, Sums()).add(part)
-    return groups
-
-
-def _name(group_by: GroupBy, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if group_by is GroupBy.PATH:
-        method, host, path = values
-        return method, host, endpoint_of(path)
-    return values
+async def _first(transaction: Transaction, arguments: Arguments, project: int, group_by: GroupBy) -> Groups:
+    """Return the sums of groups, the first ones among them."""
+    rows = arguments.filter(project, direction=_OUTBOUND)
+    sort, limit = SORTS[arguments["sort"]], arguments["limit"]
+    return await read_groups(transaction, Question(rows, group_by, arguments["slow_ms"], sort=sort, limit=limit))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.access.rate_limits import Usage
+from server.access.sessions import Identity
 from server.contract.query_method import QueryMethod
 from server.observability.request_report import RequestRecord
 
@@ -18,5 +19,9 @@ class QueryRequest:
     header: Callable[[str], str | None]
     # Gives the parameters as text, by the names that clients know. Raises MalformedRequestError.
     parameters: Callable[[], Sequence[tuple[str, str]]]
+    # Who asks, for a query of a page: no key is looked for then.
+    session: Identity | None = None
+    # Whether an answer that others got just now will do.
+    is_shared: bool = False
     # What the query takes from the limits of its key; None until the key is known, and for a key without limits.
     usage: Usage | None = None

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from server.errors import ServiceUnavailableError
+from storage.distribution.node_reader import NodeReader
 from storage.errors import StorageUnavailableError
 from storage.reading.arrivals import Arrival, Look, arrived_since, look
 from storage.reading.filters import Filter
-from storage.reading.reader import Reader, Transaction
+from storage.reading.reader import Reader
 from storage.reading.rows import Row
+from storage.reading.transaction import Transaction
 
 MOST_TAILS: Final = 32
 MOST_WAITING: Final = 4_000  # rows of a tail
@@ -22,10 +24,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Tail:
-    """The rows that wait for one reader: the newest MOST_WAITING, and how many were before these."""
+    """The rows that wait for one reader: the newest `most`, and how many were before these."""
 
-    def __init__(self, rows: Filter) -> None:
+    def __init__(self, rows: Filter, most: int = MOST_WAITING) -> None:
         self.filter = rows
+        self.most = most
         self.has_begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: deque[Row] = deque()
         self._dropped = 0
@@ -37,7 +40,7 @@ class Tail:
         if arrival.found:
             self._waiting.extend(arrival.rows)
             self._dropped += arrival.found - len(arrival.rows)
-            while len(self._waiting) > MOST_WAITING:
+            while len(self._waiting) > self.most:
                 self._waiting.popleft()
                 self._dropped += 1
             self._has_news.set()
@@ -70,20 +73,24 @@ class Tails:
 
     INTERVAL_S = 0.3
 
-    def __init__(self, reader: Reader) -> None:
-        """`reader` is for this only, so that no other query is waited for."""
+    def __init__(self, reader: Reader | NodeReader, project: int) -> None:
+        """`reader` is for this only, so that no other query is waited for; it reads where rows of `project` are."""
         self._reader = reader
+        self._project = project
         self._tails: list[Tail] = []
         self._is_joined = asyncio.Event()
         self._is_closed = False
         self._polling: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def following(self, rows: Filter) -> AsyncIterator[Tail]:
-        """Follow rows: what is stored from the begin of this context on. Raises ServiceUnavailableError."""
+    async def following(self, rows: Filter, most: int) -> AsyncIterator[Tail]:
+        """Follow rows: what is stored from the begin of this context on; at most so many of them wait.
+
+        Raises ServiceUnavailableError.
+        """
         if self._is_closed or len(self._tails) >= MOST_TAILS:
             raise ServiceUnavailableError
-        tail = Tail(rows)
+        tail = Tail(rows, most)
         self._tails.append(tail)
         self._is_joined.set()
         if self._polling is None:
@@ -118,23 +125,27 @@ class Tails:
         """Hand out what arrived since a look, and return the present one; the same when Postgres cannot be asked."""
         followed = [tail for tail in self._tails if tail.has_begun.done()]
         joining = [tail for tail in self._tails if not tail.has_begun.done()]
+        # Tails of the same filter are found the same rows, once.
+        wanted = list(dict.fromkeys((tail.filter, tail.most) for tail in followed))
 
         async def read(transaction: Transaction) -> tuple[Look, list[Arrival]]:
             seen = await look(transaction)
             if before is None or seen == before or not followed:
                 return seen, []
-            return seen, await arrived_since(transaction, before, [tail.filter for tail in followed], MOST_WAITING)
+            return seen, await arrived_since(transaction, before, wanted)
 
         try:
-            seen, arrivals = await self._reader.read(read)
+            seen, arrivals = await self._reader.read(read, self._project)
         except StorageUnavailableError as error:
             for tail in joining:
                 tail.end(error)
             return before
         if before is not None and seen.next_transaction < before.next_transaction:
             _logger.warning("transactions have smaller numbers than before: rows are followed from now on")
-        for tail, arrival in zip(followed, arrivals, strict=False):
-            tail.add(arrival)
+        found = dict(zip(wanted, arrivals, strict=False))
+        for tail in followed:
+            if (arrival := found.get((tail.filter, tail.most))) is not None:
+                tail.add(arrival)
         for tail in joining:
             if not tail.has_begun.done():
                 tail.has_begun.set_result(None)

@@ -26,6 +26,9 @@ max_connections = 200
 shared_buffers = '256MB'
 max_wal_size = '4GB'
 checkpoint_timeout = '15min'
+# Whoever fills 16 MB of log would write the next file full of zeros first, and all commits would wait for that.
+wal_init_zero = off
+max_parallel_maintenance_workers = 0
 timezone = 'UTC'
 log_timezone = 'UTC'
 """

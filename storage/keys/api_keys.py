@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import string
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,14 +31,15 @@ _COLUMNS = (
     "name, prefix, created_at, expires_at, revoked_at, last_used_at, "
     "requests_per_second, requests_burst, rows_per_second, rows_burst, origins, scope"
 )
-_INSERT = f"""
+_INSERT = """
 INSERT INTO api_keys (project_id, name, prefix, digest, expires_at,
                       requests_per_second, requests_burst, rows_per_second, rows_burst, origins, scope)
 VALUES (%(project_id)s, %(name)s, %(prefix)s, %(digest)s, now() + %(lifetime)s::interval,
         %(requests_per_second)s, %(requests_burst)s, %(rows_per_second)s, %(rows_burst)s, %(origins)s,
         %(scope)s)
-RETURNING {_COLUMNS}
+RETURNING id
 """
+_SELECT_ONE = f"SELECT {_COLUMNS} FROM api_keys WHERE id = %s"
 _SELECT = f"""
 SELECT {_COLUMNS} FROM api_keys
  WHERE %(project_id)s::uuid IS NULL OR project_id = %(project_id)s
@@ -53,18 +54,19 @@ SELECT {_COLUMNS}, digest FROM api_keys
 _FIND = f"""
 SELECT {_COLUMNS} FROM api_keys WHERE id::text = lower(%(reference)s) OR prefix = %(reference)s
 """
-_REVOKE = f"""
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING {_COLUMNS}
+_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL"
+_LIMIT_LIFETIME = """
+UPDATE api_keys SET expires_at = now() + %(lifetime)s::interval
+ WHERE id = %(id)s AND (expires_at IS NULL OR expires_at > now() + %(lifetime)s::interval)
 """
-_LIMIT_LIFETIME = f"""
-UPDATE api_keys SET expires_at = least(expires_at, now() + %(lifetime)s) WHERE id = %(id)s RETURNING {_COLUMNS}
-"""
-_SET_LIMITS = f"""
+_SET_LIMITS = """
 UPDATE api_keys
    SET requests_per_second = %(requests_per_second)s, requests_burst = %(requests_burst)s,
        rows_per_second = %(rows_per_second)s, rows_burst = %(rows_burst)s
  WHERE id = %(id)s
-RETURNING {_COLUMNS}
+"""
+_LIMITS = """
+SELECT id, requests_per_second, requests_burst, rows_per_second, rows_burst FROM api_keys WHERE id = ANY(%s)
 """
 _TOUCH = """
 UPDATE api_keys SET last_used_at = now()
@@ -169,9 +171,11 @@ def create_key(
         "scope": scope,
         **_limit_values(limits or KeyLimits()),
     }
-    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-        row = cursor.execute(_INSERT, values).fetchone()
-    assert row is not None  # noqa: S101 - INSERT ... RETURNING gives the row or raises
+    with connection.transaction():
+        made = connection.execute(_INSERT, values).fetchone()
+        with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+            row = cursor.execute(_SELECT_ONE, made).fetchone()
+    assert row is not None  # noqa: S101 - it was just stored
     return row, raw_key
 
 
@@ -214,14 +218,18 @@ def find_raw_key(connection: psycopg.Connection, raw_key: str) -> ApiKey | None:
 
 def revoke_key(connection: psycopg.Connection, key: ApiKey) -> ApiKey:
     """Make the key invalid, which cannot be undone, and return its row as it is now."""
-    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-        return cursor.execute(_REVOKE, (key.id,)).fetchone() or key
+    return _change(connection, _REVOKE, {"id": key.id}) or key
+
+
+def read_limits(connection: psycopg.Connection, key_ids: Collection[UUID]) -> dict[UUID, KeyLimits]:
+    """Return the limits of those keys that exist, by id."""
+    rows = connection.execute(_LIMITS, (list(key_ids),)).fetchall()
+    return {row[0]: KeyLimits(_limit_of(*row[1:3]), _limit_of(*row[3:5])) for row in rows}
 
 
 def set_limits(connection: psycopg.Connection, key: ApiKey, limits: KeyLimits) -> ApiKey:
     """Replace the limits of the key and return its row as it is now."""
-    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-        return cursor.execute(_SET_LIMITS, {"id": key.id, **_limit_values(limits)}).fetchone() or key
+    return _change(connection, _SET_LIMITS, {"id": key.id, **_limit_values(limits)}) or key
 
 
 def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
@@ -241,6 +249,13 @@ def rotate_key(connection: psycopg.Connection, key: ApiKey, overlap: timedelta) 
 async def touch_keys(connection: psycopg.AsyncConnection, key_ids: Collection[UUID]) -> None:
     """Set `last_used_at` of those keys, unless another process did within the last 30 s."""
     await connection.execute(_TOUCH, (list(key_ids),))
+
+
+def _change(connection: psycopg.Connection, statement: str, values: Mapping[str, object]) -> ApiKey | None:
+    """Execute a statement about the key `id`, and return the key as it is then; None when it is gone."""
+    with connection.transaction(), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+        cursor.execute(statement.encode(), values)
+        return cursor.execute(_SELECT_ONE, (values["id"],)).fetchone()
 
 
 def _limit_of(per_second: float | None, burst: int | None) -> RateLimit | None:

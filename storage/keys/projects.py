@@ -14,8 +14,7 @@ _COLUMNS = "id, number, name, created_at"
 _INSERT = f"INSERT INTO projects (name) VALUES (%s) RETURNING {_COLUMNS}"
 _SELECT = f"SELECT {_COLUMNS} FROM projects ORDER BY created_at, name"
 _FIND = f"SELECT {_COLUMNS} FROM projects WHERE name = %(reference)s OR id::text = lower(%(reference)s)"
-
-
+_LOOKUP = f"SELECT {_COLUMNS} FROM projects WHERE id = %s"
 _HAS_UNMOVED = "SELECT to_regclass('http_requests_before') IS NOT NULL"
 _NOTE_DELETED = "INSERT INTO deleted_projects (number) VALUES (%s)"
 _DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = %s"
@@ -56,6 +55,12 @@ def find_project(connection: psycopg.Connection, reference: str) -> Project:
     if row is None:
         raise NotFoundError(f"there is no project {reference!r}; `seestack-ingest projects list` shows them")
     return row
+
+
+async def lookup_project(connection: psycopg.AsyncConnection, project_id: UUID) -> Project | None:
+    """Return the project of that id, None when there is none."""
+    async with connection.cursor(row_factory=class_row(Project)) as cursor:
+        return await (await cursor.execute(_LOOKUP, (project_id,))).fetchone()
 
 
 def delete_project(connection: psycopg.Connection, project: Project) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from storage.database import durable_transaction
+from storage.database import durable_transaction, naming_lock_timeouts, set_lock_timeout
 from storage.errors import SchemaError
 
 # Any constant that nothing else uses: the ASCII codes of "seestack".
@@ -26,7 +26,6 @@ ATTEMPTS = 30
 PAUSE_S = 1.0
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
-_SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _CREATE_HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    integer PRIMARY KEY,
@@ -116,9 +115,9 @@ def rehearse(connection: psycopg.Connection) -> None:
 
 def _apply_missing(connection: psycopg.Connection) -> list[Migration]:
     try:
-        with durable_transaction(connection):
+        with naming_lock_timeouts(), durable_transaction(connection):
             connection.execute(_LOCK, (ADVISORY_LOCK,))
-            connection.execute(_SET_LOCK_TIMEOUT, (LOCK_TIMEOUT,))
+            set_lock_timeout(connection, LOCK_TIMEOUT)
             connection.execute(_CREATE_HISTORY)
             missing = missing_migrations(connection)
             for migration in missing:

@@ -5,22 +5,23 @@ later, are new once they are visible. So a row is neither missed nor found twice
 one that lasts holds nothing back.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from storage.reading.filters import Filter, conditions_of, values_of
-from storage.reading.reader import Transaction
+from storage.reading.filters import Filter, conditions_of, numbered, values_of
 from storage.reading.rows import COLUMNS, Row, to_rows
+from storage.reading.transaction import Transaction
 
 # For filters whose rows may be of any time.
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
-# The index by transaction finds few rows, and nobody is to wait for what a tail reads.
-_PLAN = b"SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0"
+# The index by transaction finds few rows, and nobody is to wait for what a tail reads. What arrived stays in memory.
+_PLAN = b"""
+SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL work_mem = '32MB'
+"""
 # Rows that are moved out of the table of earlier versions come in new transactions, but are older than this schema.
 _LOOK = """
 SELECT first_transaction + pg_snapshot_xmax(seen)::text::bigint AS next_transaction,
@@ -38,11 +39,11 @@ WITH arrived AS MATERIALIZED (
        AND id >= %(least_id)s AND project + 0 = ANY(%(projects)s::integer[])
 )
 """
+# Counted apart: a window over all rows would keep them once more.
 _OF_FILTER = f"""
-(SELECT {{number}} AS filter, count(*) OVER () AS found, {COLUMNS} FROM arrived
-  WHERE {{conditions}} ORDER BY transaction DESC, id DESC LIMIT %(most)s)
+(SELECT {{number}} AS filter, (SELECT count(*) FROM arrived WHERE {{conditions}}) AS found, {COLUMNS} FROM arrived
+  WHERE {{conditions}} ORDER BY transaction DESC, id DESC LIMIT %(most_{{number}})s)
 """
-_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Look(NamedTuple):
@@ -66,17 +67,18 @@ async def look(transaction: Transaction) -> Look:
     return Look(**row)
 
 
-async def arrived_since(transaction: Transaction, before: Look, filters: Sequence[Filter], most: int) -> list[Arrival]:
-    """Return what the transaction sees and `before` did not, by filter; at most so many rows of each."""
+async def arrived_since(transaction: Transaction, before: Look, wanted: Sequence[tuple[Filter, int]]) -> list[Arrival]:
+    """Return what the transaction sees and `before` did not, by filter, at most so many rows as stand by it."""
     await transaction.connection.execute(_PLAN)
-    values: dict[str, Any] = {**before._asdict(), "projects": list({rows.project for rows in filters}), "most": most}
+    values: dict[str, Any] = {**before._asdict(), "projects": list({rows.project for rows, _ in wanted})}
     selections = []
-    for number, rows in enumerate(filters):
+    for number, (rows, most) in enumerate(wanted):
         # Each filter has parameters of its own.
-        conditions = _PARAMETER.sub(rf"%(\1_{number})s", conditions_of(rows))
+        conditions = numbered(conditions_of(rows), number)
         values |= {f"{name}_{number}": value for name, value in values_of(rows).items()}
+        values[f"most_{number}"] = most
         selections.append(_OF_FILTER.format(number=number, conditions=conditions))
-    found: list[list[dict[str, Any]]] = [[] for _ in filters]
+    found: list[list[dict[str, Any]]] = [[] for _ in wanted]
     for row in await transaction.rows(_ARRIVED + " UNION ALL ".join(selections), values):
         found[row.pop("filter")].append(row)
     return [_to_arrival(of_filter) for of_filter in found]

@@ -1,12 +1,12 @@
 """Sums over rows, by group and by bucket of duration, in parts that can be added up whatever they were read from."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from storage.reading.filters import Filter, conditions_of, values_of
-from storage.reading.reader import Transaction
+from storage.reading.filters import Filter, conditions_of, numbered, values_of
+from storage.reading.sums import Sums
+from storage.reading.transaction import Transaction
 from storage.sketch import BUCKET_SQL
 
 
@@ -19,30 +19,11 @@ class GroupBy(StrEnum):
     PATH = "path"  # method, host and path
 
 
-@dataclass(slots=True)
-class Sums:
-    """Sums over the rows of a group; milliseconds and bytes."""
+class RowsOfTime(NamedTuple):
+    """Rows, or those of them that have a transaction from that one on."""
 
-    requests: int = 0
-    failed: int = 0
-    slow: int = 0
-    inbound: int = 0
-    duration_ms: int = 0
-    request_bytes: int = 0
-    response_bytes: int = 0
-    buckets: dict[int, int] = field(default_factory=dict)  # requests by the bucket of their duration
-
-    def add(self, other: "Sums") -> None:
-        """Add what another part says of the same group."""
-        self.requests += other.requests
-        self.failed += other.failed
-        self.slow += other.slow
-        self.inbound += other.inbound
-        self.duration_ms += other.duration_ms
-        self.request_bytes += other.request_bytes
-        self.response_bytes += other.response_bytes
-        for bucket, requests in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + requests
+    rows: Filter
+    from_transaction: int | None = None
 
 
 # A group, as the values that it was made by, and the sums over a part of its rows.
@@ -68,22 +49,25 @@ _SUMS = """
 
 async def parts_from_rows(
     transaction: Transaction,
-    rows: Filter,
+    rows: Sequence[RowsOfTime],
     group_by: GroupBy,
     *,
     slow_ms: int,
     step_s: int = 1,
-    from_transaction: int | None = None,
 ) -> AsyncIterator[Part]:
-    """Yield sums over rows by group; a group comes in several parts. Rows of earlier transactions are left out."""
+    """Yield sums over rows by group; a group comes in several parts."""
     columns = (*_GROUPS[group_by], _BUCKET)
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
-    query = f"""
-        SELECT {", ".join(columns)}, {_SUMS}
-          FROM readable_rows WHERE {conditions_of(rows)} {"" if from_transaction is None else _NEWER} GROUP BY {numbers}
-    """
-    values = {**values_of(rows), "slow_ms": slow_ms, "step_s": step_s, "from_transaction": from_transaction}
-    async for row in transaction.sums(query, values):
+    values: dict[str, object] = {"slow_ms": slow_ms, "step_s": step_s}
+    selections = []
+    for number, (within, from_transaction) in enumerate(rows):
+        conditions = numbered(f"{conditions_of(within)} {'' if from_transaction is None else _NEWER}", number)
+        selections.append(
+            f"(SELECT {', '.join(columns)}, {_SUMS} FROM readable_rows WHERE {conditions} GROUP BY {numbers})"
+        )
+        of_part = {**values_of(within), "from_transaction": from_transaction}
+        values |= {f"{name}_{number}": value for name, value in of_part.items()}
+    async for row in transaction.sums(" UNION ALL ".join(selections), values):
         *group, bucket = row[: len(columns)]
         part = Sums(*map(int, row[len(columns) :]))  # type: ignore[arg-type] # the last field is not among them
         part.buckets[bucket] = part.requests

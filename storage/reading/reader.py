@@ -1,58 +1,32 @@
 """The connections of a query process, and how long a query may take on one of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.errors import ConnectionTimeout, LockNotAvailable, QueryCanceled
-from psycopg.rows import dict_row
+from psycopg.errors import ConnectionTimeout, LockNotAvailable, QueryCanceled, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
 from storage.database import open_pool, run
 from storage.errors import QueryTooLongError, StorageUnavailableError
+from storage.priority import let_backend_give_way
+from storage.reading.memory import Memories
+from storage.reading.passes import BehindError, Passes
+from storage.reading.totals import REFERENCE, Adding
+from storage.reading.transaction import MovedError, Newest, Place, Transaction
+from storage.rollups.state import STATE, RollupState
 
 Result = TypeVar("Result")
 
 # All reads of an answer see the same rows. A plan with JIT takes longer to compile than most queries run.
 _BEGIN = """
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL statement_timeout = '{timeout_ms}ms'; SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off
+SET LOCAL statement_timeout = '{timeout_ms}ms'; SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off;
+SELECT {condition};
 """
-_TRACE_PLAN = "SET LOCAL enable_seqscan = off"
-FETCHED_AT_ONCE = 1_000
 _MARGIN_S = 2.0  # for Postgres to tell that its own limit has passed
-
-
-class Transaction:
-    """A read-only transaction that sees one state of the rows."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
-
-    async def rows(self, query: str, values: dict[str, object]) -> Sequence[dict[str, Any]]:
-        """Return the rows of a query, by column."""
-        async with self.connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query.encode(), values)
-            return await cursor.fetchall()
-
-    async def sums(self, query: str, values: dict[str, object]) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield the rows of a query one after the other, as they come."""
-        async with self.connection.cursor() as cursor:
-            async for row in cursor.stream(query.encode(), values, size=FETCHED_AT_ONCE):
-                yield row
-
-    async def pages(self, query: str, values: dict[str, object]) -> AsyncIterator[list[dict[str, Any]]]:
-        """Yield the rows of a query, some at a time, each time within the time limit; only so many are in memory."""
-        async with self.connection.cursor("rows", row_factory=dict_row) as cursor:
-            await cursor.execute(query.encode(), values)
-            while rows := await cursor.fetchmany(FETCHED_AT_ONCE):
-                yield rows
-
-    async def avoid_scans(self) -> None:
-        """Have the following queries use indexes, whatever the planner expects of a scan."""
-        await self.connection.execute(_TRACE_PLAN)
 
 
 class Reader:
@@ -60,11 +34,26 @@ class Reader:
 
     CONNECTIONS = 4
 
-    def __init__(self, database_url: str, *, name: str, timeout_s: float, connections: int = CONNECTIONS) -> None:
-        """A statement takes `timeout_s` at most."""
-        self._pool = open_pool(database_url, size=connections, name=name)
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        name: str,
+        timeout_s: float,
+        connections: int = CONNECTIONS,
+        adding: Adding = REFERENCE,
+        ask_fd: int | None = None,
+    ) -> None:
+        """A statement takes `timeout_s` at most. If passes of the rollups can be asked for, it is by `ask_fd`."""
+        self._adding = adding
+        self._memories = Memories()
+        self._pool = open_pool(database_url, size=connections, name=name, on_connect=self._on_connect)
+        self._passes = None if ask_fd is None else Passes(self._pool, ask_fd)
         self._timeout_s = timeout_s
-        self._begin = _BEGIN.format(timeout_ms=round(timeout_s * 1000)).encode()
+
+    def _on_connect(self, connection: AsyncConnection) -> None:
+        let_backend_give_way(connection)
+        self._memories.forget_all()
 
     @property
     def pool(self) -> AsyncConnectionPool:
@@ -75,18 +64,41 @@ class Reader:
         """Begin to connect to the database, which need not be up."""
         await self._pool.open()
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open now."""
+        return self._pool.get_stats().get("pool_size", 0)
+
     async def close(self, timeout_s: float) -> None:
         """Close the connections."""
         await self._pool.close(timeout_s)
 
-    async def read(self, action: "Callable[[Transaction], Awaitable[Result]]") -> "Result":
-        """Return what `action` reads in one transaction; it is called again when a connection turns out to be lost.
+    async def part_of(self, project: int) -> int:
+        """Return a number that projects share whose rows one transaction can read: here, all."""
+        return 0
 
-        Raises QueryTooLongError and StorageUnavailableError.
+    async def read(
+        self, action: "Callable[[Transaction], Awaitable[Result]]", project: int, place: Place | None = None
+    ) -> "Result":
+        """Return what `action` reads of a project in one transaction.
+
+        It is called again when a connection was lost, and when it has to wait for a pass of the rollups. Raises
+        QueryTooLongError, StorageUnavailableError, and MovedError when the tables of `place` are elsewhere.
         """
 
+        if self._passes is None or not self._passes.are_made:
+            return await self._read(action, place, Newest.READ)
+        try:
+            return await self._read(action, place, Newest.READ_FEW)
+        except BehindError as behind:
+            has_all = await self._passes.wait(behind.wanted)
+        return await self._read(action, place, Newest.LEAVE_OUT if has_all else Newest.READ)
+
+    async def _read(
+        self, action: "Callable[[Transaction], Awaitable[Result]]", place: Place | None, newest: Newest
+    ) -> "Result":
         async def act(connection: AsyncConnection) -> "Result":
-            async with self._transaction(connection) as transaction:
+            async with self._transaction(connection, place, newest) as transaction:
                 return await action(transaction)
 
         try:
@@ -97,19 +109,22 @@ class Reader:
             raise StorageUnavailableError(str(error)) from error
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
-        """Hold a transaction open, for a stream of rows. Raises as `read` does."""
+    async def reading(self, project: int, place: Place | None = None) -> AsyncIterator[Transaction]:
+        """Hold a transaction open, for a stream of a project's rows. Raises as `read` does."""
         try:
-            async with self._pool.connection() as connection, self._transaction(connection) as transaction:
+            async with self._pool.connection() as connection, self._transaction(connection, place) as transaction:
                 yield transaction
         except psycopg.OperationalError as error:
             raise StorageUnavailableError(str(error)) from error
 
     @asynccontextmanager
-    async def _transaction(self, connection: AsyncConnection) -> AsyncIterator[Transaction]:
-        await connection.execute(self._begin)
+    async def _transaction(
+        self, connection: AsyncConnection, place: Place | None, newest: Newest = Newest.READ
+    ) -> AsyncIterator[Transaction]:
         try:
-            yield Transaction(connection)
+            yield await self._begin(connection, place, newest)
+        except UndefinedTable as error:
+            raise MovedError(str(error)) from error
         # Not as errors of psycopg: `run` would take them for lost connections.
         except QueryCanceled as error:
             raise QueryTooLongError(str(error)) from error
@@ -118,3 +133,14 @@ class Reader:
         finally:
             if not connection.broken:
                 await connection.rollback()
+
+    async def _begin(self, connection: AsyncConnection, place: Place | None, newest: Newest) -> Transaction:
+        """Begin a transaction by one message to the database. Raises MovedError."""
+        condition = "true" if place is None else place.condition
+        begin = _BEGIN.format(timeout_ms=round(self._timeout_s * 1000), condition=condition) + STATE
+        cursor = await connection.execute((begin if place is None else place.statement_of(begin)).encode())
+        results = [await each.fetchone() async for each in cursor.results() if each.description is not None]
+        is_there, state = results
+        if is_there != (True,) or state is None:
+            raise MovedError
+        return Transaction(connection, RollupState(*state), self._adding, self._memories, place, newest)

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from storage.reading.filters import Filter, conditions_of, values_of
-from storage.reading.reader import Transaction
+from storage.reading.filters import ALWAYS, Filter, conditions_of, values_of
+from storage.reading.narrowing import Narrowed
+from storage.reading.transaction import Transaction
 
 MOST_COUNTED = 10_000
+MOST_SCANNED = 30_000  # rows that are looked at to count those that a filter selects
 MOST_OF_TRACE = 1_000
 
 # What is read of a row.
@@ -22,7 +24,21 @@ COLUMNS: Final = """
 _NEWEST_FIRST = 'ORDER BY "timestamp" DESC, id DESC'
 # Two conditions, since only the first one alone is one for an index.
 _AFTER = '"timestamp" <= %(last_timestamp)s AND ("timestamp", id) < (%(last_timestamp)s, %(last_id)s)'
-_COUNT = "SELECT count(*) FROM (SELECT FROM readable_rows WHERE {conditions} LIMIT %(limit)s) AS counted"
+_COUNT = f"SELECT count(*) FROM (SELECT FROM readable_rows WHERE {ALWAYS} LIMIT %(limit)s) AS counted"
+_COUNT_NEWEST = f"""
+SELECT count(*) AS scanned, count(*) FILTER (WHERE {{conditions}}) AS found
+  FROM (SELECT * FROM readable_rows WHERE {ALWAYS} ORDER BY "timestamp" DESC LIMIT %(limit)s) AS newest
+"""
+_IN_RANGE = f"""
+SELECT {COLUMNS} FROM readable_rows WHERE {{conditions}} {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s
+"""
+# In stretches of time, each by the index.
+_IN_STRETCHES = f"""
+SELECT found.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (begins, ends), LATERAL (
+    SELECT {COLUMNS} FROM readable_rows
+     WHERE {{conditions}} AND "timestamp" >= stretch.begins AND "timestamp" < stretch.ends
+) AS found {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s
+"""
 # An expression of the project is none of an index: the index by trace finds far fewer rows.
 _TRACE = f"""
 SELECT {COLUMNS} FROM readable_rows WHERE project + 0 = %(project)s AND {{condition}}
@@ -31,6 +47,8 @@ SELECT {COLUMNS} FROM readable_rows WHERE project + 0 = %(project)s AND {{condit
 _W3C_TRACE = "trace = %(trace_id)s::uuid AND NOT trace_is_dashed"
 _OTHER_TRACE = "other_trace = %(trace_id)s::text"
 _DASHED_TRACE = f"(trace = %(trace_id)s::uuid AND trace_is_dashed OR {_OTHER_TRACE})"
+_FROM = ' AND "timestamp" >= %(start)s'
+_TO = ' AND "timestamp" < %(end)s'
 _HEX = re.compile("[0-9a-f]{32}")
 _DASHED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,33 +82,68 @@ class Position(NamedTuple):
 
 
 async def list_rows(
-    transaction: Transaction, rows: Filter, *, after: Position | None = None, offset: int = 0, limit: int
+    transaction: Transaction,
+    rows: Filter,
+    narrowed: Narrowed | None,
+    *,
+    after: Position | None = None,
+    offset: int = 0,
+    limit: int,
 ) -> list[Row]:
     """Return rows, newest first: those that follow a position, or else an offset."""
+    rows = transaction.seen(rows)
     conditions = conditions_of(rows)
     values = {**values_of(rows), "offset": offset, "limit": limit}
     if after is not None:
         conditions = f"{conditions} AND {_AFTER}"
         values |= {"last_timestamp": after.timestamp, "last_id": after.id}
-    query = f"SELECT {COLUMNS} FROM readable_rows WHERE {conditions} {_NEWEST_FIRST} LIMIT %(limit)s OFFSET %(offset)s"
-    return to_rows(await transaction.rows(query, values))
+    query = _IN_RANGE
+    if narrowed is not None:
+        stretches = narrowed.first(offset + limit, None if after is None else after.timestamp)
+        if not stretches:
+            return []
+        values |= {"start": stretches[-1].start, "end": stretches[0].end}
+        values |= {"starts": [each.start for each in stretches], "ends": [each.end for each in stretches]}
+        if narrowed.is_exact and len(stretches) > 1:
+            query = _IN_STRETCHES
+        else:
+            await transaction.avoid_sorting()
+    return to_rows(await transaction.rows(query.format(conditions=conditions), values))
 
 
-async def count_rows(transaction: Transaction, rows: Filter) -> tuple[int, bool]:
-    """Return the number of rows, and whether it is all of them: counting stops at MOST_COUNTED."""
-    query = _COUNT.format(conditions=conditions_of(rows))
-    (counted,) = await transaction.rows(query, {**values_of(rows), "limit": MOST_COUNTED + 1})
-    return min(counted["count"], MOST_COUNTED), counted["count"] <= MOST_COUNTED
+async def count_rows(
+    transaction: Transaction, rows: Filter, narrowed: Narrowed | None, most: int = MOST_COUNTED
+) -> tuple[int, bool]:
+    """Return the number of rows, and whether it is all of them: counting stops at `most`, and 0 counts none.
+
+    It stops at what MOST_SCANNED rows have, too.
+    """
+    rows = transaction.seen(rows)
+    if most == 0:
+        return 0, False
+    if narrowed is not None and (narrowed.is_exact or narrowed.total == 0):
+        return min(narrowed.total, most), narrowed.total <= most
+    conditions = conditions_of(rows)
+    if conditions == ALWAYS:
+        (counted,) = await transaction.rows(_COUNT, {**values_of(rows), "limit": most + 1})
+        return min(counted["count"], most), counted["count"] <= most
+    query = _COUNT_NEWEST.format(conditions=conditions)
+    (counted,) = await transaction.rows(query, {**values_of(rows), "limit": MOST_SCANNED})
+    is_exact = counted["scanned"] < MOST_SCANNED and counted["found"] <= most
+    return min(counted["found"], most), is_exact
 
 
-async def trace_rows(transaction: Transaction, project: int, trace_id: str) -> list[Row]:
-    """Return the first MOST_OF_TRACE rows of a trace, oldest first."""
+async def trace_rows(
+    transaction: Transaction, project: int, trace_id: str, *, start: datetime | None, end: datetime | None
+) -> list[Row]:
+    """Return the first MOST_OF_TRACE rows of a trace, oldest first; of all time, or of a range."""
     await transaction.avoid_scans()
     if _HEX.fullmatch(trace_id):
         condition = _W3C_TRACE
     else:
         condition = _DASHED_TRACE if _DASHED.fullmatch(trace_id) else _OTHER_TRACE
-    values = {"project": project, "trace_id": trace_id, "limit": MOST_OF_TRACE}
+    condition += (_FROM if start is not None else "") + (_TO if end is not None else "")
+    values = {"project": project, "trace_id": trace_id, "limit": MOST_OF_TRACE, "start": start, "end": end}
     return to_rows(await transaction.rows(_TRACE.format(condition=condition), values))
 
 

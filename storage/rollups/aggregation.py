@@ -1,10 +1,14 @@
-"""From rows to groups: sums over rows as Postgres copies them out. The reference for the compiled code."""
+"""From rows, as Postgres copies them out, to stored groups. The reference for the compiled code."""
 
 import struct
-from typing import Final, Protocol
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Final, NamedTuple, Protocol
 
 from storage.endpoints import endpoint_of
-from storage.rollups.groups import MINUTE_US, SLOW_MS, GroupSums, RowGroup, RowGroups
+from storage.rollups.groups import DAY_US, MINUTE_US, SLOW_MS, DayName, GroupSums, Level, Span, Stored, Times
+from storage.rollups.stored_groups import encode_groups, key_of, kind_of
 from storage.sketch import bucket_of
 
 # In the order in which an aggregator reads them. Values that have two columns come from the one that is not NULL.
@@ -23,52 +27,67 @@ class Aggregator(Protocol):
     def add(self, row: bytes) -> None:
         """Add a row in binary COPY form, without the header."""
 
-    def groups(self) -> RowGroups:
-        """Return the sums over all rows that were added."""
+    def names(self) -> Mapping[DayName, int]:
+        """Return the names that the rows have, and how many have each; no row may be added afterwards."""
+
+    def stored(self, hosts: Sequence[int], endpoints: Sequence[int], times: Times) -> Sequence[Stored]:
+        """Return the rows of all tables. Each of `names`, in their order, has a number as host and one as endpoint."""
+
+
+class _RowGroup(NamedTuple):
+    minute_us: int
+    kind: int
+    name: DayName
 
 
 class ReferenceAggregator:
     """Sums up rows in pure Python."""
 
     def __init__(self) -> None:
-        self._groups: dict[RowGroup, GroupSums] = {}
+        self._groups: defaultdict[_RowGroup, GroupSums] = defaultdict(GroupSums)
+        self._names: Counter[DayName] = Counter()
 
     def add(self, row: bytes) -> None:
-        """Add a row in binary COPY form, without the header."""
+        """See Aggregator."""
         (
-            _,
-            _,
-            project,
-            _,
-            microseconds,
-            _,
-            is_inbound,
-            _,
-            status_code,
-            _,
-            duration_ms,
-            _,
-            request_bytes,
-            _,
-            response_bytes,
-        ) = _NUMBERS.unpack_from(row)
+            _, _, project, _, microseconds, _, is_inbound, _, status_code,
+            _, duration_ms, _, request_bytes, _, response_bytes,
+        ) = _NUMBERS.unpack_from(row)  # fmt: skip
         method, host, path = _texts(row, _NUMBERS.size)
         minute_us = microseconds // MINUTE_US * MINUTE_US
-        group = RowGroup(project, minute_us, is_inbound, status_code // 100, method, host, endpoint_of(path))
-        sums = self._groups.get(group)
-        if sums is None:
-            sums = self._groups[group] = GroupSums()
-        sums.requests += 1
-        sums.slow += duration_ms > SLOW_MS
-        sums.duration_ms += duration_ms
-        sums.request_bytes += request_bytes
-        sums.response_bytes += response_bytes
-        bucket = bucket_of(duration_ms)
-        sums.buckets[bucket] = sums.buckets.get(bucket, 0) + 1
+        name = DayName(project, minute_us // DAY_US, method, host, endpoint_of(path))
+        self._names[name] += 1
+        self._groups[_RowGroup(minute_us, kind_of(is_inbound, status_code), name)].add(
+            GroupSums(1, duration_ms > SLOW_MS, duration_ms, request_bytes, response_bytes, {bucket_of(duration_ms): 1})
+        )
 
-    def groups(self) -> RowGroups:
-        """Return the sums over all rows that were added."""
-        return self._groups
+    def names(self) -> Mapping[DayName, int]:
+        """See Aggregator."""
+        return self._names
+
+    def stored(self, hosts: Sequence[int], endpoints: Sequence[int], times: Times) -> Sequence[Stored]:
+        """See Aggregator."""
+        tables: defaultdict[tuple[int, int, int, int], defaultdict[int, GroupSums]]
+        tables = defaultdict(lambda: defaultdict(GroupSums))
+        numbers = dict(zip(self._names, zip(repeat(0), hosts, endpoints), strict=True))
+        for (minute_us, kind, name), sums in self._groups.items():
+            for span in spans_of(minute_us, times):
+                start_us = minute_us // span.length_us * span.length_us
+                for level, number in zip(Level, numbers[name], strict=True):
+                    tables[span, name.project, level, start_us][key_of(number, kind)].add(sums)
+        return [Stored(*place, data) for place in sorted(tables) for data in encode_groups(tables[place])]
+
+
+def spans_of(minute_us: int, times: Times) -> Iterator[Span]:
+    """Yield the tables that have that minute."""
+    if times.kept_from_us is not None and minute_us < times.kept_from_us:
+        return
+    if minute_us >= times.minutes_from_us:
+        yield Span.MINUTE
+    if minute_us < times.hours_until_us:
+        yield Span.HOUR
+    if minute_us < times.days_until_us:
+        yield Span.DAY
 
 
 def _texts(row: bytes, offset: int) -> tuple[str, str, str]:

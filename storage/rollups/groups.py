@@ -1,11 +1,8 @@
 """What is summed up: groups of rows, and the levels and spans of time that they are stored by."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
-
-from storage.rollups.buckets import add_buckets, encode_buckets
 
 SLOW_MS: Final = 1000
 MINUTE_US: Final = 60_000_000
@@ -39,29 +36,33 @@ class Span(IntEnum):
         return ("rollup_minutes", "rollup_hours", "rollup_days")[self]
 
 
-class RowGroup(NamedTuple):
-    """What rows of a minute have in common; `minute_us` counts microseconds since 2000-01-01, as Postgres does."""
+class Times(NamedTuple):
+    """Which times each table has, in microseconds since 2000-01-01, as Postgres counts."""
+
+    kept_from_us: int | None  # hours and days are kept from here on; None: all are
+    minutes_from_us: int
+    hours_until_us: int
+    days_until_us: int
+
+
+class DayName(NamedTuple):
+    """What rows of a project's day have in common; days since 2000-01-01."""
 
     project: int
-    minute_us: int
-    is_inbound: bool
-    status_class: int
+    day: int
     method: str
     host: str
     endpoint: str
 
 
-class Group(NamedTuple):
-    """A group as it is stored; what its level does not tell apart is None."""
+class Stored(NamedTuple):
+    """A row of a table: groups of one project, level and span of time, in their stored form."""
 
+    span: int
     project: int
     level: int
     start_us: int
-    is_inbound: bool
-    status_class: int
-    method: str | None
-    host: str | None
-    endpoint: str | None
+    groups: bytes
 
 
 @dataclass(slots=True)
@@ -85,20 +86,3 @@ class GroupSums:
         buckets = self.buckets
         for bucket, requests in other.buckets.items():
             buckets[bucket] = buckets.get(bucket, 0) + requests
-
-    def add_stored(self, integers: tuple[int, int, int, int, int], buckets: bytes) -> None:
-        """Add a stored row: its sums in the order of the fields, and its buckets."""
-        self.requests += integers[0]
-        self.slow += integers[1]
-        self.duration_ms += integers[2]
-        self.request_bytes += integers[3]
-        self.response_bytes += integers[4]
-        add_buckets(self.buckets, buckets)
-
-    def stored_buckets(self) -> bytes:
-        """Return the buckets as they are stored."""
-        return encode_buckets(self.buckets)
-
-
-Groups = dict[Group, GroupSums]
-RowGroups = Mapping[RowGroup, GroupSums]

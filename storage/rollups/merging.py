@@ -1,17 +1,19 @@
-"""Rows of one group are merged into one, minutes are summed up to hours and hours to days, and what is too old goes.
+"""Rows of one span are merged into one, minutes are summed up to hours and hours to days, and what is too old goes.
 
 Each step is one bounded transaction. None changes a sum: answers are the same before and after.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 import psycopg
 
-from storage.rollups.groups import DAY_US, HOUR_US, MINUTE_US, Group, Groups, Span
+from storage.rollups.groups import DAY_US, HOUR_US, MINUTE_US, Span, Stored
 from storage.rollups.state import EMPTYING, EPOCH_S, lock_state, read_state
-from storage.rollups.tables import STORED, add_stored, write_groups
+from storage.rollups.summing import Summing
+from storage.rollups.tables import STORED, write_stored
 
 KEPT_MINUTES_US: Final = 2 * DAY_US
 # How long after its end a span is summed up; later rows are added to both then.
@@ -55,15 +57,17 @@ DELETE FROM {{table}} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {{table}} WHERE st
 """
 
 
-def note_unmerged(connection: psycopg.Connection, span: Span, groups: Iterable[Group]) -> None:
-    """Note that these groups got further rows. Raises psycopg.Error."""
-    touched = {(group.project, group.start_us) for group in groups}
-    if touched:
-        projects, starts = zip(*touched, strict=True)
-        connection.execute(_NOTE.encode(), (span, _DUE_AFTER[span], list(projects), list(starts)))
+def note_unmerged(connection: psycopg.Connection, rows: Iterable[Stored]) -> None:
+    """Note that these spans got further rows. Raises psycopg.Error."""
+    touched: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+    for row in rows:
+        touched[row.span].add((row.project, row.start_us))
+    for span, places in touched.items():
+        projects, starts = zip(*places, strict=True)
+        connection.execute(_NOTE.encode(), (span, _DUE_AFTER[Span(span)], list(projects), list(starts)))
 
 
-def merge_due(connection: psycopg.Connection) -> int:
+def merge_due(connection: psycopg.Connection, summing: Summing) -> int:
     """Merge some groups that are due, and return of how many spans of a project they were. Raises psycopg.Error."""
     merged = 0
     for span in Span:
@@ -74,23 +78,23 @@ def merge_due(connection: psycopg.Connection) -> int:
             due = connection.execute(_TAKE_DUE, (span, MERGED_AT_ONCE[span])).fetchall()
             if due:
                 projects, starts = zip(*due, strict=True)
-                _merge(connection, span, list(projects), list(starts))
+                _merge(connection, summing, span, list(projects), list(starts))
                 merged += len(due)
     return merged
 
 
-def sum_up(connection: psycopg.Connection) -> bool:
+def sum_up(connection: psycopg.Connection, summing: Summing) -> bool:
     """Make the next hour from minutes or the next day from hours; tell whether one was due. Raises psycopg.Error."""
     with connection.transaction():
         state = lock_state(connection)
         if state is None or state.mark == EMPTYING:
             return False
         if state.hours_until_us + HOUR_US + GRACE_US <= state.now_us:
-            _sum_up(connection, Span.MINUTE, Span.HOUR, state.hours_until_us)
+            _sum_up(connection, summing, Span.MINUTE, Span.HOUR, state.hours_until_us)
             connection.execute(_ADVANCE_HOURS.encode(), (state.hours_until_us + HOUR_US,))
             return True
         if state.days_until_us + DAY_US <= state.hours_until_us:
-            _sum_up(connection, Span.HOUR, Span.DAY, state.days_until_us)
+            _sum_up(connection, summing, Span.HOUR, Span.DAY, state.days_until_us)
             connection.execute(_ADVANCE_DAYS.encode(), (state.days_until_us + DAY_US,))
             return True
     return False
@@ -129,18 +133,29 @@ def delete_old(connection: psycopg.Connection) -> int:
     )
 
 
-def _merge(connection: psycopg.Connection, span: Span, projects: list[int], starts: list[datetime]) -> None:
-    groups: Groups = {}
+def _merge(
+    connection: psycopg.Connection, summing: Summing, span: Span, projects: list[int], starts: list[datetime]
+) -> None:
+    parts: defaultdict[tuple[int, int, int], list[bytes]] = defaultdict(list)
     with connection.cursor(binary=True) as cursor:
-        for row in cursor.execute(_TAKE_ROWS.format(table=span.table).encode(), (projects, starts)):
-            add_stored(groups, row)
-    write_groups(connection, span, groups)
+        for *place, data in cursor.execute(_TAKE_ROWS.format(table=span.table).encode(), (projects, starts)):
+            parts[tuple(place)].append(data)
+    _write_sums(connection, summing, span, parts)
 
 
-def _sum_up(connection: psycopg.Connection, source: Span, target: Span, start_us: int) -> None:
-    groups: Groups = {}
+def _sum_up(connection: psycopg.Connection, summing: Summing, source: Span, target: Span, start_us: int) -> None:
+    parts: defaultdict[tuple[int, int, int], list[bytes]] = defaultdict(list)
     with connection.cursor(binary=True) as cursor:
         query = _READ.format(table=source.table).encode()
-        for row in cursor.execute(query, (start_us, start_us + target.length_us)):
-            add_stored(groups, row, start_us)
-    write_groups(connection, target, groups)
+        for project, level, _, data in cursor.execute(query, (start_us, start_us + target.length_us)):
+            parts[project, level, start_us].append(data)
+    _write_sums(connection, summing, target, parts)
+
+
+def _write_sums(
+    connection: psycopg.Connection, summing: Summing, span: Span, parts: Mapping[tuple[int, int, int], list[bytes]]
+) -> None:
+    write_stored(
+        connection,
+        [Stored(span, *place, groups) for place, stored in parts.items() for groups in summing.merge(stored)],
+    )

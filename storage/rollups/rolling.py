@@ -6,6 +6,7 @@ happens.
 """
 
 import select
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Final, NamedTuple
@@ -13,20 +14,28 @@ from typing import Final, NamedTuple
 import psycopg
 from psycopg import sql
 
+from storage.endpoints import OTHER
 from storage.rollups.aggregation import COLUMNS, HEADER_SIZE, Aggregator
-from storage.rollups.groups import Group, Groups, GroupSums, Level, RowGroup, RowGroups, Span
 from storage.rollups.merging import note_unmerged
+from storage.rollups.names import Name, Names
 from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state, read_state
-from storage.rollups.tables import write_groups
+from storage.rollups.summing import Summing
+from storage.rollups.tables import write_stored
 from storage.rollups.variety import Variety
 
 ROWS_WANTED: Final = 50_000  # of a pass
 # A pass with more rows begins again with fewer transactions: its groups, up to one a row, are in memory.
 MOST_ROWS: Final = 2 * ROWS_WANTED
 FIRST_TRANSACTIONS: Final = 1_000
+ROWS_AT_ONCE: Final = 500  # then a pass rests
 
 # Sums can be made again from rows, so nothing waits for the disk. The rows are found by their transactions' index.
-BACKGROUND: Final = "SET LOCAL synchronous_commit = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
+BACKGROUND: Final = """
+SET LOCAL synchronous_commit = off;
+SET LOCAL jit = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL enable_seqscan = off
+"""
 _ROWS = f"""
 COPY (
     SELECT {COLUMNS} FROM http_request_rows
@@ -44,7 +53,7 @@ class Pass(NamedTuple):
     """What a pass did."""
 
     rows: int  # that it read
-    groups: int  # that it wrote
+    stored: int  # rows of rollups that it wrote
     reached: int  # rows of transactions below are in the rollups
     is_behind: bool  # there are more rows to read
 
@@ -56,13 +65,21 @@ class _TooManyRowsError(Exception):
 class Roller:
     """Makes passes, of a number of rows that is kept near ROWS_WANTED."""
 
-    def __init__(self, make_aggregator: Callable[[], Aggregator]) -> None:
-        self.variety = Variety()
-        self._make_aggregator = make_aggregator
+    def __init__(self, summing: Summing, rest: Callable[[float], None] = time.sleep) -> None:
+        """`rest` is called after every ROWS_AT_ONCE with how many seconds these took."""
+        self.other_rows = 0  # that were counted as {other}
+        self._rest = rest
+        self._names = Names()
+        self._variety = Variety()
+        self._summing = summing
         self._transactions = FIRST_TRANSACTIONS
+        self._backend = 0  # the process of Postgres that the last pass was made by
 
     def roll(self, connection: psycopg.Connection) -> Pass | None:
         """Make one pass; None while another server makes one, or transactions count otherwise. Raises psycopg.Error."""
+        if connection.info.backend_pid != self._backend:
+            self._forget_all()
+            self._backend = connection.info.backend_pid
         try:
             with connection.transaction():
                 connection.execute(BACKGROUND)
@@ -78,43 +95,53 @@ class Roller:
                 if state is None:
                     return None
                 if state.mark == EMPTYING:
-                    self.variety.forget_all()
+                    self._forget_all()
                     empty_some(connection)
                     return Pass(0, 0, 0, is_behind=True)
                 return self._roll(connection, state)
         except _TooManyRowsError:
-            self.variety.forget_all()
+            self._forget_all()
             return Pass(0, 0, 0, is_behind=True)
         except BaseException:
-            self.variety.forget_all()
+            self._forget_all()
             raise
+
+    def _forget_all(self) -> None:
+        """Forget what is in no table if a transaction was rolled back, or lost in a crash of Postgres."""
+        self._names.forget_all()
+        self._variety.forget_all()
 
     def _roll(self, connection: psycopg.Connection, state: RollupState) -> Pass:
         end = min(state.final_below, state.mark + self._transactions)
         if end <= state.mark:
             return Pass(0, 0, state.mark, is_behind=False)
-        aggregator = self._make_aggregator()
+        aggregator = self._summing.make_aggregator()
         rows = 0
         with closing(_copy_rows(connection, state.mark, end)) as found:
-            for row in found:
+            for row in _with_rests(found, self._rest):
                 aggregator.add(row)
                 rows += 1
                 if rows > MOST_ROWS and end > state.mark + 1:
                     self._transactions = max(1, (end - state.mark) // 4)
                     raise _TooManyRowsError
-        stored = self._store(connection, aggregator.groups(), state) if rows else 0
+        stored = self._store(connection, aggregator, state) if rows else 0
         connection.execute(_ADVANCE, (end,))
         self._adapt(rows)
         return Pass(rows, stored, end, is_behind=end < state.final_below)
 
-    def _store(self, connection: psycopg.Connection, groups: RowGroups, state: RollupState) -> int:
-        self.variety.load(connection, groups)
-        spans = _spread(groups, state, self.variety)
-        for span, of_span in spans.items():
-            write_groups(connection, span, of_span)
-            note_unmerged(connection, span, of_span)
-        self.variety.forget()
-        return sum(map(len, spans.values()))
+    def _store(self, connection: psycopg.Connection, aggregator: Aggregator, state: RollupState) -> int:
+        found = aggregator.names()
+        self._variety.load(connection, found)
+        names = [self._variety.bounded(name) for name in found]
+        self._variety.forget()
+        hosts = [Name(project, method, host, None) for project, method, host, _ in names]
+        numbers = self._names.numbers(connection, [*hosts, *names])
+        rows = aggregator.stored([numbers[name] for name in hosts], [numbers[name] for name in names], state.times)
+        write_stored(connection, rows)
+        note_unmerged(connection, rows)
+        counted = zip(found.items(), names, strict=True)
+        self.other_rows += sum(rows for (own, rows), name in counted if name.endpoint == OTHER != own.endpoint)
+        return len(rows)
 
     def _adapt(self, rows: int) -> None:
         if rows < ROWS_WANTED // 2:
@@ -123,38 +150,17 @@ class Roller:
             self._transactions = max(1, self._transactions * ROWS_WANTED // rows)
 
 
-def _spread(groups: RowGroups, state: RollupState, variety: Variety) -> dict[Span, Groups]:
-    """Return what is to be added to each table."""
-    spans: dict[Span, Groups] = {span: {} for span in Span}
-    for group, sums in groups.items():
-        host, endpoint = variety.bounded(group, sums.requests)
-        for span in _spans_of(group.minute_us, state):
-            start_us = group.minute_us // span.length_us * span.length_us
-            for stored in _stored_groups(group, start_us, host, endpoint):
-                of_span = spans[span]
-                total = of_span.get(stored)
-                if total is None:
-                    total = of_span[stored] = GroupSums()
-                total.add(sums)
-    return spans
+def _with_rests(rows: Iterator[bytes], rest: Callable[[float], None]) -> Iterator[bytes]:
+    """Rest after some rows: batches that come meanwhile need the processors sooner.
 
-
-def _spans_of(minute_us: int, state: RollupState) -> Iterator[Span]:
-    if state.kept_from_us is not None and minute_us < state.kept_from_us:
-        return
-    if minute_us >= state.minutes_from_us:
-        yield Span.MINUTE
-    if minute_us < state.hours_until_us:
-        yield Span.HOUR
-    if minute_us < state.days_until_us:
-        yield Span.DAY
-
-
-def _stored_groups(group: RowGroup, start_us: int, host: str, endpoint: str) -> Iterator[Group]:
-    shared = (start_us, group.is_inbound, group.status_class)
-    yield Group(group.project, Level.PROJECT, *shared, None, None, None)
-    yield Group(group.project, Level.HOST, *shared, group.method, host, None)
-    yield Group(group.project, Level.ENDPOINT, *shared, group.method, host, endpoint)
+    Postgres rests, too, as what it sends is not taken.
+    """
+    began_at = time.monotonic()
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % ROWS_AT_ONCE == 0:
+            rest(time.monotonic() - began_at)
+            began_at = time.monotonic()
 
 
 def _copy_rows(connection: psycopg.Connection, first: int, end: int) -> Generator[bytes, None, None]:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from storage.database import durable_transaction
+from storage.rollups.groups import Times
 
 EPOCH_S: Final = 946_684_800  # 2000-01-01, from which Postgres counts, in Unix time
 EMPTYING: Final = -1  # a mark: the tables are being emptied, and nobody may read them
@@ -33,7 +34,12 @@ _DELETE_SOME = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %s))
 """
 _BEGIN_AGAIN = "UPDATE rollup_state SET mark = 0"
-_LAST = "SELECT coalesce(max(transaction), 0) FROM http_request_rows"
+# Rows below the mark have smaller numbers than those from it on; the index finds these.
+_LAST = """
+SET LOCAL enable_seqscan = off;
+SELECT greatest((SELECT max(transaction) FROM http_request_rows WHERE transaction >= mark), mark - 1, 0)
+  FROM rollup_state
+"""
 _GO_ON = """
 ALTER TABLE http_request_rows ALTER COLUMN transaction SET DEFAULT txid_current() + {first};
 UPDATE rollup_state SET first_transaction = {first}, cluster = (SELECT system_identifier FROM pg_control_system())
@@ -54,6 +60,11 @@ class RollupState:
     hours_until_us: int
     days_until_us: int
     now_us: int
+
+    @property
+    def times(self) -> Times:
+        """Which times each table has."""
+        return Times(self.kept_from_us, self.minutes_from_us, self.hours_until_us, self.days_until_us)
 
     @property
     def is_readable(self) -> bool:
@@ -96,8 +107,15 @@ def go_on_in_this_cluster(connection: psycopg.Connection) -> bool:
     """
     if read_state(connection).is_of_this_cluster:
         return False
+    count_on(connection)
+    return True
+
+
+def count_on(connection: psycopg.Connection) -> None:
+    """Have transactions count on from those of the rows, as they are now. Raises as `go_on_in_this_cluster` does."""
     with durable_transaction(connection):
         connection.execute(_WAIT)
-        (last,) = connection.execute(_LAST).fetchone() or (0,)
+        cursor = connection.execute(_LAST)
+        cursor.nextset()
+        (last,) = cursor.fetchone() or (0,)
         connection.execute(sql.SQL(_GO_ON).format(first=sql.Literal(last + 1)))
-    return True

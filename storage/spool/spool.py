@@ -28,10 +28,11 @@ INSERT INTO batches (spooled_at, row_count, data, claim, claim_body, form)
 VALUES (?, ?, ?, ?, ?, (SELECT id FROM forms WHERE definition = ?))
 """
 _CLAIM_BODY = "SELECT claim_body FROM batches WHERE claim = ?"
-_SIZES = "SELECT position, length(data), form FROM batches ORDER BY position LIMIT ?"
+_SIZES = "SELECT position, length(data), form FROM batches WHERE position > ? ORDER BY position LIMIT ?"
 _BATCHES = """
 SELECT position, coalesce(backend_pid, 0), coalesce(transaction_id, 0), definition, row_count, data, claim, claim_body
-  FROM batches JOIN forms ON forms.id = form LEFT JOIN doubts USING (position) WHERE position <= ? ORDER BY position
+  FROM batches JOIN forms ON forms.id = form LEFT JOIN doubts USING (position)
+ WHERE position > ? AND position <= ? ORDER BY position
 """
 _MARK = "INSERT OR REPLACE INTO doubts (position, backend_pid, transaction_id) VALUES (?, 0, ?)"
 _REMOVE = "DELETE FROM batches WHERE position = ?"
@@ -165,18 +166,19 @@ class Spool:
         if not self.file.is_in_place:
             raise SpoolError(f"the spool in {self.folder} was deleted or replaced")
 
-    def oldest(self, max_bytes: int) -> list[SpooledBatch]:
+    def oldest(self, max_bytes: int, after: int = 0) -> list[SpooledBatch]:
         """Return the batches that have been here longest, up to `max_bytes` of them, at least one if there is any.
 
+        Those up to the position `after` are left out.
         All are of one form, so that one COPY takes them. Raises SpoolError.
         """
         last, size, form = 0, 0, 0
-        for position, length, its_form in self.file.read(_SIZES, (self.LOT_BATCHES,)):
+        for position, length, its_form in self.file.read(_SIZES, (after, self.LOT_BATCHES)):
             size += length
             if last and (size > max_bytes or its_form != form):
                 break
             last, form = position, its_form
-        return [_batch_of(row) for row in self.file.read(_BATCHES, (last,))]
+        return [_batch_of(row) for row in self.file.read(_BATCHES, (after, last))]
 
     def mark(self, batches: Iterable[SpooledBatch], transaction_id: int) -> None:
         """Note durably that a transaction may store these batches from now on."""

@@ -11,11 +11,12 @@ from uuid import UUID
 
 import psycopg
 
-COPY_CLAIMS = "COPY idempotency_keys (id, body) FROM STDIN (FORMAT BINARY)"
+CLAIMS_TABLE = "idempotency_keys"
+COPY_CLAIMS = "COPY {table} (id, body, project) FROM STDIN (FORMAT BINARY)"
 DIGEST_BYTES = 16
 
-_ROW = struct.Struct(">h i16s i16s")
-_FIND = "SELECT id, body FROM idempotency_keys WHERE id = ANY(%s)"
+_ROW = struct.Struct(">h i16s i16s ii")
+_FIND = "SELECT id, body FROM {table} WHERE id = ANY(%s)"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
 
 
@@ -34,17 +35,25 @@ def make_claim(project_id: UUID, key: str, body: bytes) -> Claim:
     )
 
 
-def encode_claims(claims: Iterable[Claim]) -> bytes:
-    """Return the rows of COPY_CLAIMS, without header and trailer.
+def encode_claims(claims: Iterable[tuple[Claim, int]]) -> bytes:
+    """Return the rows of COPY_CLAIMS, each with the number of its project, without header and trailer.
 
     They are in the order of their ids: of two flushes with the same keys, one waits for the other, never both.
     """
-    return b"".join([_ROW.pack(2, DIGEST_BYTES, claim.id, DIGEST_BYTES, claim.body) for claim in sorted(claims)])
+    return b"".join(
+        [
+            _ROW.pack(3, DIGEST_BYTES, claim.id, DIGEST_BYTES, claim.body, 4, project)
+            for claim, project in sorted(claims)
+        ]
+    )
 
 
-async def find_bodies(connection: psycopg.AsyncConnection, ids: Collection[bytes]) -> dict[bytes, bytes]:
-    """Return the bodies of claims that are stored, by the claims' ids."""
-    rows = await (await connection.execute(_FIND, ([UUID(bytes=value) for value in ids],))).fetchall()
+async def find_bodies(
+    connection: psycopg.AsyncConnection, ids: Collection[bytes], table: str = CLAIMS_TABLE
+) -> dict[bytes, bytes]:
+    """Return the bodies of claims that are stored in a table, by the claims' ids."""
+    values = ([UUID(bytes=value) for value in ids],)
+    rows = await (await connection.execute(_FIND.format(table=table).encode(), values)).fetchall()
     return {identifier.bytes: body.bytes for identifier, body in rows}
 
 

@@ -16,16 +16,17 @@ from psycopg import sql
 
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.row_form import Value
+from storage.writing.transaction_ids import local_id_of
 
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 _END_BACKEND = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
  WHERE backend_xid = %s::text::xid8::xid AND application_name LIKE 'seestack-ingest%%'
 """
+# Of one project, so that a distributed database asks one node.
 _STORED = """
-SELECT number - 1 FROM unnest(%s::integer[], %s::timestamptz[], %s::uuid[])
-       WITH ORDINALITY AS batch (owner, moment, row, number)
- WHERE EXISTS (SELECT FROM {table} WHERE project = owner AND "timestamp" = moment AND id = row)
+SELECT number - 1 FROM unnest(%s::timestamptz[], %s::uuid[]) WITH ORDINALITY AS batch (moment, row, number)
+ WHERE EXISTS (SELECT FROM {table} WHERE project = %s AND "timestamp" = moment AND id = row)
 """
 # Rows in the form of earlier versions, which name the project by its id. A view finds a row by constants only.
 _IS_STORED_BY_ID = """
@@ -45,14 +46,19 @@ async def find_stored(connection: psycopg.AsyncConnection, batches: Sequence[Unc
 
     Raises psycopg.Error: an OperationalError when a transaction does not end.
     """
-    await _end_transactions(connection, {uncertain.transaction_id for uncertain in batches})
+    await end_transactions(connection, {uncertain.transaction_id for uncertain in batches})
     form = batches[0].batch.form
     rows = [form.first_row(uncertain.batch.data) for uncertain in batches]
     table = sql.Identifier(form.table)
     if "project" in rows[0]:
-        columns = [[row[name] for row in rows] for name in ("project", "timestamp", "id")]
-        found = await connection.execute(sql.SQL(_STORED).format(table=table), columns)
-        return [position for (position,) in await found.fetchall()]
+        by_project: dict[Value, list[int]] = {}
+        for position, row in enumerate(rows):
+            by_project.setdefault(row["project"], []).append(position)
+        return [
+            positions[found]
+            for project, positions in by_project.items()
+            for found in await _find_rows(connection, table, project, [rows[position] for position in positions])
+        ]
     is_stored = sql.SQL(_IS_STORED_BY_ID).format(table=table)
     return [
         position
@@ -61,12 +67,21 @@ async def find_stored(connection: psycopg.AsyncConnection, batches: Sequence[Unc
     ]
 
 
+async def _find_rows(
+    connection: psycopg.AsyncConnection, table: sql.Identifier, project: Value, rows: "Sequence[dict[str, Value]]"
+) -> list[int]:
+    values = ([row["timestamp"] for row in rows], [row["id"] for row in rows], project)
+    found = await connection.execute(sql.SQL(_STORED).format(table=table), values)
+    return [position for (position,) in await found.fetchall()]
+
+
 async def _is_true(connection: psycopg.AsyncConnection, condition: sql.Composed, values: Sequence[Value]) -> bool:
     return await (await connection.execute(condition, values)).fetchone() == (True,)
 
 
-async def _end_transactions(connection: psycopg.AsyncConnection, transaction_ids: Iterable[int]) -> None:
-    for transaction_id in transaction_ids:
+async def end_transactions(connection: psycopg.AsyncConnection, transaction_ids: Iterable[int]) -> None:
+    """Have transactions of this node end. Raises psycopg.Error: an OperationalError when one does not."""
+    for transaction_id in map(local_id_of, transaction_ids):
         if await _is_in_progress(connection, transaction_id):
             await connection.execute(_END_BACKEND, (str(transaction_id),))
             if await _is_in_progress(connection, transaction_id):

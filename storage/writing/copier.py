@@ -6,7 +6,8 @@ With the COPY, in the same message, its transaction's id is asked for: the answe
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import lru_cache, partial
 
@@ -23,6 +24,8 @@ SILENT = "the database does not answer"
 # SQLSTATE classes that are about the rows: data exception, integrity constraint violation. Nothing is stored then. All
 # others are about the server: it may take the rows another time, or have committed them before it reported the error.
 _OF_ROWS = ("22", "23")
+# Those of `hold_shards` (storage/distribution): it says no, or what it needs was never made on the node.
+_OF_SHARDS = ("SM001", "42P01")
 # Statements of one message are one transaction, and behind a pooler each may be with another backend: what a COPY needs
 # to have set is set with it. A backend that waits for a lock does not notice that its client has left.
 _BEFORE_COPY = f"SELECT pg_current_xact_id(), {DURABLE}, set_config('lock_timeout', '{{lock_timeout_ms}}', true);"
@@ -37,6 +40,10 @@ class _State(Enum):
 
 
 _ANSWERED = (_State.STARTING, _State.ENDING)  # what the server answers to
+
+
+class ShardElsewhereError(psycopg.OperationalError):
+    """The node does not have a shard that rows are for, or is not ready for it; nothing was sent."""
 
 
 class CommitUnknownError(psycopg.OperationalError):
@@ -56,9 +63,10 @@ class Copier:
     ANSWER_TIMEOUT_S = 5.0  # in which the server must take a connection, a statement, and commit it
     LOCK_TIMEOUT_SHARE = 0.9  # of that time is the longest that the server may wait for a lock
 
-    def __init__(self, url: str, *, name: str) -> None:
-        """`name` shows in the database's list of connections."""
+    def __init__(self, url: str, *, name: str, transaction_base: int = 0) -> None:
+        """`name` shows in the database's list of connections; ids of transactions count from `transaction_base`."""
         self._url = url
+        self._transaction_base = transaction_base
         self._name = name
         self._message = b""
         self._loop = asyncio.get_running_loop()
@@ -66,7 +74,7 @@ class Copier:
         self._connection: LibpqConnection | None = None
         self._opening: asyncio.Task[psycopg.AsyncConnection] | None = None
         self._result: PGresult | None = None
-        self._second: bytes | None = None
+        self._further: deque[bytes] = deque()
         self._on_ready: Callable[[], None] = _ignore
         self._on_end: Callable[[psycopg.Error | None], None] = _ignore
         self._timer: asyncio.TimerHandle | None = None
@@ -93,9 +101,10 @@ class Copier:
     ) -> None:
         """Begin a copy in a transaction of its own; later `on_ready` is called once the server takes rows.
 
-        The statement may go on with a second COPY; `end` gets all its rows. `on_end` is called when the rows are
+        The statement may go on with further COPYs; `end` gets all their rows. `on_end` is called when the rows are
         durable, or with the error that ended the copy: a DataError or IntegrityError when the server refuses the rows;
-        an OperationalError for any other failure, a CommitUnknownError if they may be stored all the same.
+        an OperationalError for any other failure, a CommitUnknownError if they may be stored all the same, a
+        ShardElsewhereError if another node is to be asked.
         """
         assert self.is_idle, "one copy at a time"  # noqa: S101 - the caller of the other one would never be told of its end
         lock_timeout_ms = round(1_000 * self.ANSWER_TIMEOUT_S * self.LOCK_TIMEOUT_SHARE)
@@ -115,10 +124,10 @@ class Copier:
             # What the server said before it closed the connection is still to be read, and then the copy ends.
             self._loop.call_soon(self._connection.receive)
 
-    def end(self, second: bytes | None = None) -> None:
-        """Have the rows committed, with those of the statement's second COPY, if it has one; only while filling."""
+    def end(self, further: Iterable[bytes] = ()) -> None:
+        """Have the rows committed, with those of each further COPY of the statement; only while filling."""
         self._state = _State.ENDING
-        self._second = second
+        self._further = deque(further)
         self._expect_answer()
         self._end_rows()
 
@@ -131,9 +140,8 @@ class Copier:
         else:
             self._connection.flush()
 
-    def _send_second(self, rows: bytes) -> None:
-        self._second = None
-        self.add(rows)
+    def _send_further(self) -> None:
+        self.add(self._further.popleft())
         self._end_rows()
 
     def poll(self) -> None:
@@ -201,10 +209,12 @@ class Copier:
                 self._stop_timer()
                 self._state = _State.FILLING
                 self._on_ready()
-            elif result.status == ExecStatus.COPY_IN and self._second is not None:
-                self._send_second(self._second)
+            elif result.status == ExecStatus.COPY_IN and self._further:
+                self._send_further()
             elif result.status == ExecStatus.TUPLES_OK and self._state is _State.STARTING:
-                self.transaction_id = int(result.get_value(0, 0) or 0)
+                # What a statement asks before its COPY answers nothing.
+                if number := result.get_value(0, 0):
+                    self.transaction_id = self._transaction_base + int(number)
             elif self._result is None or self._result.status == ExecStatus.COMMAND_OK:
                 self._result = result
         if self._connection is not None and self._connection.is_lost:
@@ -252,6 +262,8 @@ def _error_of(result: PGresult | None) -> psycopg.Error | None:
     if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
         return None
     error = error_from_result(result)
+    if error.sqlstate in _OF_SHARDS:
+        return ShardElsewhereError(str(error))
     return error if (error.sqlstate or "").startswith(_OF_ROWS) else psycopg.OperationalError(str(error))
 
 

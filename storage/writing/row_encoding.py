@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
 
 from storage.writing.claims import Claim
 from storage.writing.row_form import RowForm
@@ -29,12 +30,14 @@ _SERVER_COLUMNS = (("id", "uuid"), ("project", "integer"))
 _NULL = struct.pack(">i", -1)
 # Column count, id, project: what each row begins with.
 _ROW_START = struct.Struct(">h iQQ ii")
+_PROJECT = slice(_ROW_START.size - 4, _ROW_START.size)
 _LENGTH = struct.Struct(">i")
 
 # Ids must be unique, not secret; a system call a batch would also hand the interpreter to another thread.
 _random = random.Random()  # noqa: S311
 _UUID_VERSION_7 = 0x7 << 12
 _UUID_VARIANT = 0b10 << 62
+_LOWER_HALF = 2**64 - 1
 
 # Valid values of one batch by name, all of one length (at least 1 row). A `timestamptz` is an int, in microseconds
 # since 1970-01-01 UTC, and a `uuid` 16 bytes.
@@ -84,20 +87,36 @@ class RowFormat:
         return len(values["timestamp"])
 
     def encode(
-        self, project: int, values: Values, claim: Claim | None = None, *, received_ms: int | None = None
+        self,
+        project: int,
+        values: Values,
+        claim: Claim | None = None,
+        *,
+        received_ms: int | None = None,
+        ids: Sequence[UUID] | None = None,
     ) -> EncodedBatch:
-        """Encode a batch of the project of that number for COPY, giving each row its id.
+        """Encode a batch of the project of that number for COPY, giving each row its id, if it has none of `ids` yet.
 
         That is a UUIDv7 (RFC 9562) of when the row was received, which is now unless `received_ms` (Unix time) says so.
         Raises struct.error when an integer does not fit its column.
         """
         count = self.count(values)
         stored = self._to_stored(values) if self._to_stored is not None else values
-        ids = _uuid7_halves(time.time_ns() // 1_000_000 if received_ms is None else received_ms, count)
-        starts = map(_ROW_START.pack, repeat(len(self.form.columns)), repeat(16), *ids, repeat(4), repeat(project))
+        if ids is None:
+            halves = _uuid7_halves(time.time_ns() // 1_000_000 if received_ms is None else received_ms, count)
+        else:
+            halves = [each.int >> 64 for each in ids], [each.int & _LOWER_HALF for each in ids]
+        starts = map(_ROW_START.pack, repeat(len(self.form.columns)), repeat(16), *halves, repeat(4), repeat(project))
         columns = chain.from_iterable(encode(stored) for encode in self._encoders)
         rows = zip(starts, *columns, strict=True)
         return EncodedBatch(count, b"".join(chain.from_iterable(rows)), claim, self.form)
+
+
+def project_of(batch: EncodedBatch) -> int:
+    """Return the number of the project of a batch; 0 when its form is one of earlier versions, which has none."""
+    if batch.form.columns[:2] != _SERVER_COLUMNS:
+        return 0
+    return int.from_bytes(batch.data[_PROJECT], "big", signed=True)
 
 
 def copy_data(rows: Iterable[bytes]) -> bytes:

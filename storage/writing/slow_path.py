@@ -19,13 +19,13 @@ from psycopg_pool import AsyncConnectionPool
 from storage.database import run
 from storage.errors import BatchRefusedError, IdempotencyKeyReusedError, StorageError, StorageUnavailableError
 from storage.spool.spool import Spool
-from storage.writing.batch_copy import copy_batches
+from storage.writing.batch_copy import copy_batches, copy_nothing
 from storage.writing.claims import find_bodies
 from storage.writing.commit_lookup import UncertainBatch, find_stored
-from storage.writing.copier import CommitUnknownError, Copier
+from storage.writing.copier import CommitUnknownError, Copier, ShardElsewhereError
 from storage.writing.database_health import DatabaseHealth
+from storage.writing.destination import Database, Target
 from storage.writing.flush_report import FlushReport
-from storage.writing.row_form import RowForm
 from storage.writing.submission import Submission
 
 Result = TypeVar("Result")
@@ -44,14 +44,21 @@ class SlowPath:
     def __init__(
         self,
         copier: Copier,
+        database: Database,
         pool: AsyncConnectionPool,
         spool: Spool | None,
         max_bytes: int,
         settle: Settle,
+        hand_back: Callable[[Sequence[Submission]], bool],
         on_flush: Callable[[FlushReport], None],
     ) -> None:
-        """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch."""
+        """Write COPYs of at most `max_bytes`; `settle` is called with what became of each batch.
+
+        `hand_back` may take batches that another database is to store.
+        """
         self._copier = copier
+        self._database = database
+        self._hand_back = hand_back
         self._pool = pool
         self._spool = spool
         self._max_bytes = max_bytes
@@ -60,9 +67,10 @@ class SlowPath:
         self._copying = asyncio.Lock()
         self._queue: deque[Submission] = deque()
         self._uncertain: deque[tuple[Sequence[Submission], int]] = deque()
+        self._unwanted: list[Submission] = []
         self._work: asyncio.Task[None] | None = None
         self.health = DatabaseHealth(self._probe if spool is not None else None)
-        self._failed_form: RowForm | None = None  # which batches had that could not be stored
+        self._failed_target: Target | None = None  # which batches had that could not be stored
         self._is_spool_usable = True
 
     def take(self, submissions: Iterable[Submission]) -> None:
@@ -70,10 +78,15 @@ class SlowPath:
         self._queue.extend(submissions)
         self._start()
 
-    def take_failed(self, form: RowForm, submissions: Sequence[Submission], error: psycopg.Error) -> None:
+    def take_to_spool(self, submissions: Sequence[Submission]) -> None:
+        """Take batches over that are not to be tried."""
+        self._unwanted.extend(submissions)
+        self._start()
+
+    def take_failed(self, target: Target, submissions: Sequence[Submission], error: psycopg.Error) -> None:
         """Take over the batches, if any, of a flush that ended with an error."""
         if isinstance(error, psycopg.OperationalError):
-            self._mark_down(form, error)
+            self._mark_down(target, error)
         if isinstance(error, CommitUnknownError):
             self._uncertain.append((submissions, error.transaction_id))
             self._start()
@@ -90,11 +103,15 @@ class SlowPath:
         self._copier.close()
 
     def _start(self) -> None:
-        if self._work is None and (self._queue or self._uncertain):
+        if self._work is None and (self._queue or self._uncertain or self._unwanted):
             self._work = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        while self._queue or self._uncertain:
+        while self._queue or self._uncertain or self._unwanted:
+            if self._unwanted:
+                unwanted, self._unwanted = self._unwanted, []
+                await self._keep(unwanted)
+                continue
             lot, transaction_id = self._uncertain.popleft() if self._uncertain else (self._next_lot(), 0)
             try:
                 await self._store(lot, transaction_id)
@@ -105,15 +122,15 @@ class SlowPath:
         self._work = None
 
     def _next_lot(self) -> list[Submission]:
-        """Return what fits one COPY, at least one batch."""
+        """Return what fits one COPY, at least one batch, all of one target."""
         lot = [self._queue.popleft()]
-        form, room = lot[0].batch.form, self._max_bytes - len(lot[0].batch.data)
+        target, room = lot[0].target, self._max_bytes - len(lot[0].batch.data)
         while self._queue:
-            following = self._queue[0].batch
-            if following.form is not form or len(following.data) > room:
+            following = self._queue[0]
+            if following.target is not target or len(following.batch.data) > room:
                 break
             lot.append(self._queue.popleft())
-            room -= len(following.data)
+            room -= len(following.batch.data)
         return lot
 
     async def _store(self, lot: Sequence[Submission], transaction_id: int = 0) -> None:
@@ -132,7 +149,9 @@ class SlowPath:
                 lot = await self._without_repeats(lot)
                 await self._copy(lot)
             except psycopg.OperationalError as error:
-                self._mark_down(lot[0].batch.form, error)
+                if isinstance(error, ShardElsewhereError) and self._hand_back(lot):
+                    return
+                self._mark_down(_target_of(lot), error)
                 if isinstance(error, CommitUnknownError):
                     transaction_id = error.transaction_id
                 if self._spool is None and self.health.down_for_s > self.RETRY_FOR_S:
@@ -179,7 +198,7 @@ class SlowPath:
         ids = [submission.batch.claim.id for submission in lot if submission.batch.claim is not None]
         if not ids:
             return lot
-        bodies = await self._look_up(partial(find_bodies, ids=ids))
+        bodies = await self._look_up(partial(find_bodies, ids=ids, table=_target_of(lot).claims_table))
         remaining: list[Submission] = []
         seen: set[bytes] = set()
         for submission in lot:
@@ -212,7 +231,7 @@ class SlowPath:
         error: psycopg.Error | None = None
         try:
             async with self._copying:
-                await copy_batches(self._copier, batches[0].form, batches)
+                await copy_batches(self._copier, self._database, batches)
         except psycopg.Error as failure:
             error = failure
         self._on_flush(FlushReport(rows, size_bytes, time.monotonic() - began_at, error is None))
@@ -221,19 +240,27 @@ class SlowPath:
         if error is not None:
             raise error
 
-    def _mark_down(self, form: RowForm, error: psycopg.Error) -> None:
-        self._failed_form = form
+    def _mark_down(self, target: Target, error: psycopg.Error) -> None:
+        self._failed_target = target
         self.health.mark_down(error)
 
     async def _probe(self) -> bool:
         """Try a COPY of no rows: a connection alone does not tell that the database is read-only or locked."""
-        assert self._failed_form is not None  # noqa: S101 - something failed before the database is probed
+        assert self._failed_target is not None  # noqa: S101 - something failed before the database is probed
         try:
             async with self._copying:
-                await copy_batches(self._copier, self._failed_form, [])
+                await copy_nothing(self._copier, self._database, self._failed_target)
+        except ShardElsewhereError:
+            return True  # what comes next is handed back
         except psycopg.Error:
             return False
         return True
+
+    async def _keep(self, submissions: Sequence[Submission]) -> None:
+        if self._spool is None:
+            self._fail(submissions)
+        else:
+            await self._append_to_spool(submissions, self._spool, 0)
 
     async def _append_to_spool(self, lot: Sequence[Submission], spool: Spool, transaction_id: int) -> None:
         error: StorageError | None = None
@@ -255,3 +282,9 @@ class SlowPath:
     def _settle_all(self, submissions: Iterable[Submission], error: StorageError | None) -> None:
         for submission in submissions:
             self._settle(submission, error)
+
+
+def _target_of(lot: Sequence[Submission]) -> Target:
+    target = lot[0].target
+    assert target is not None  # noqa: S101 - the writer gives each its own
+    return target

@@ -3,16 +3,18 @@
 import asyncio
 
 from storage.errors import StorageError
+from storage.writing.destination import Target
 from storage.writing.row_encoding import EncodedBatch
 
 
 class Submission:
     """A batch that is submitted and may not be stored yet."""
 
-    __slots__ = ("_error", "_settled", "batch", "is_settled")
+    __slots__ = ("_error", "_settled", "batch", "is_settled", "target")
 
     def __init__(self, batch: EncodedBatch, settled: "asyncio.Future[None]") -> None:
         self.batch = batch
+        self.target: Target | None = None  # of the writer that has taken it
         # Never raises, so that it need not be awaited.
         self._settled = settled
         self._error: StorageError | None = None

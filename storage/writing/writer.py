@@ -9,53 +9,27 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, islice
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from storage.errors import StorageError, StorageUnavailableError, WriterOverloadedError
 from storage.spool.spool import Spool
-from storage.writing.copier import Copier
+from storage.writing.copier import Copier, ShardElsewhereError
 from storage.writing.database_health import DatabaseHealth
+from storage.writing.destination import Database, Target
+from storage.writing.flush import Flush
 from storage.writing.flush_report import FlushReport, ignore_report
-from storage.writing.row_encoding import COPY_HEADER, COPY_TRAILER, EncodedBatch
-from storage.writing.row_form import RowForm
+from storage.writing.row_encoding import COPY_HEADER, EncodedBatch
 from storage.writing.slow_path import SlowPath
 from storage.writing.submission import Submission
 
+MOST_TARGETS = 64  # of a flush, each of which is a COPY
+
 _logger = logging.getLogger(__name__)
-
-
-class _Flush:
-    """A COPY and the batches in it, which are of one form."""
-
-    def __init__(self, copier: Copier, form: RowForm, max_age_s: float) -> None:
-        self.copier = copier
-        self.form = form
-        self.submissions: list[Submission] = []
-        self.size_bytes = 0
-        self.began_at = time.monotonic()
-        self.seen = 0  # how many batches it had when it was last looked at
-        self.is_check_due = False
-        self.timed_ages_s: set[float] = set()  # at which it is looked at again
-
-        self.least_age_s = 0.0
-        self.max_age_s = max_age_s  # at which it is not filled further
-
-    @property
-    def age_s(self) -> float:
-        return max(self.least_age_s, time.monotonic() - self.began_at)
-
-    def report(self, *, is_stored: bool) -> FlushReport:
-        rows = sum(submission.batch.rows for submission in self.submissions)
-        return FlushReport(rows, self.size_bytes, time.monotonic() - self.began_at, is_stored)
-
-    def add(self, submission: Submission) -> None:
-        self.copier.add(submission.batch.data)
-        self.submissions.append(submission)
-        self.size_bytes += len(submission.batch.data)
 
 
 class EventWriter:
@@ -73,35 +47,50 @@ class EventWriter:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         *,
         name: str,
         pool: AsyncConnectionPool,
         spool: Spool | None = None,
         on_flush: Callable[[FlushReport], None] = ignore_report,
+        on_elsewhere: Callable[[Sequence[Submission]], None] | None = None,
     ) -> None:
         """`name` shows in the database's list of connections; `spool` takes batches while the database is down.
 
-        `pool` is for queries about what is stored.
+        `pool` is for queries about what is stored. `on_elsewhere` gets batches that another database is to store.
         """
+        self._database = database
         self._on_flush = on_flush
+        self._on_elsewhere = on_elsewhere
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Submission] = deque()
         self._pending_bytes = 0
         self._unsettled: set[Submission] = set()
         self._is_closed = False
-        self._copiers = [Copier(url, name=name) for _ in range(self.CONNECTIONS)]
-        self._filling: _Flush | None = None
-        self._committing: set[_Flush] = set()
+        base = database.transaction_base
+        self._copiers = [Copier(database.url, name=name, transaction_base=base) for _ in range(self.CONNECTIONS)]
+        self._filling: Flush | None = None
+        self._committing: set[Flush] = set()
         self._expected = 0  # how many batches a flush is likely to get before long
-        slow_copier = Copier(url, name=name)
-        self._slow_path = SlowPath(slow_copier, pool, spool, self.MAX_FLUSH_BYTES, self._settle, on_flush)
+        self._last_targets: tuple[Target, ...] = ()  # of the last flush: more batches for these will come
+        slow_copier = Copier(database.url, name=name, transaction_base=base)
+        self._slow_path = SlowPath(
+            slow_copier, database, pool, spool, self.MAX_FLUSH_BYTES, self._settle, self._hand_back, on_flush
+        )
         self._polled = (*self._copiers, slow_copier)
 
     @property
     def health(self) -> DatabaseHealth:
         """Whether the database can be used."""
         return self._slow_path.health
+
+    async def start(self) -> None:
+        """Do nothing: the first batch opens a connection."""
+
+    @property
+    def is_dependable(self) -> bool:
+        """Tell whether rows are likely to be stored now."""
+        return self.health.is_dependable
 
     @property
     def pending_batches(self) -> int:
@@ -128,6 +117,13 @@ class EventWriter:
         if self._pending_bytes + len(batch.data) > self.MAX_PENDING_BYTES:
             raise WriterOverloadedError("the write queue is full")
         submission = Submission(batch, self._loop.create_future())
+        self.take(submission)
+        return submission
+
+    def take(self, submission: Submission) -> None:
+        """Begin to write what `submit` would return, or another writer has handed back."""
+        batch = submission.batch
+        submission.target = self._database.target_of(batch)
         self._pending_bytes += len(batch.data)
         self._unsettled.add(submission)
         for copier in self._polled:
@@ -137,7 +133,12 @@ class EventWriter:
             self._fill()
         else:
             self._slow_path.take([submission])
-        return submission
+
+    def take_to_spool(self, submission: Submission) -> None:
+        """Have the spool take a batch that nobody stores now; without one, it fails."""
+        self._pending_bytes += len(submission.batch.data)
+        self._unsettled.add(submission)
+        self._slow_path.take_to_spool([submission])
 
     async def close(self, timeout_s: float) -> None:
         """Take no more batches, and wait up to `timeout_s` until those that were taken are settled; fail the rest."""
@@ -161,47 +162,49 @@ class EventWriter:
         flush = self._filling or self._begin()
         if flush is None or not flush.copier.is_filling:
             return
+        for_next: list[Submission] = []
         while self._queue and flush.size_bytes < self.MAX_FLUSH_BYTES:
-            if self._queue[0].batch.form is not flush.form:
-                break  # it has the next COPY
             submission = self._queue.popleft()
             if submission.is_withdrawn:
                 self._settle(submission, None)
-            else:
-                flush.add(submission)
+            elif not flush.add(submission):
+                for_next.append(submission)
+        self._queue.extendleft(reversed(for_next))
         self._check_soon(flush)
 
-    def _begin(self) -> _Flush | None:
+    def _begin(self) -> Flush | None:
         copier = next((copier for copier in self._copiers if copier.is_idle), None)
         if copier is None:
             return None
-        form = self._queue[0].batch.form
-        flush = self._filling = _Flush(copier, form, self.MAX_FLUSH_AGE_S)
-        copier.begin(form.copy_statement, partial(self._on_ready, flush), partial(self._on_end, flush))
+        queued = (submission.target for submission in self._queue if submission.target is not None)
+        targets = tuple(islice(dict.fromkeys(chain(queued, self._last_targets)), MOST_TARGETS))
+        flush = self._filling = Flush(copier, targets, self.MAX_FLUSH_AGE_S)
+        statement = self._database.statement(targets)
+        copier.begin(statement, partial(self._on_ready, flush), partial(self._on_end, flush))
         return flush
 
-    def _on_ready(self, flush: _Flush) -> None:
+    def _on_ready(self, flush: Flush) -> None:
         flush.copier.add(COPY_HEADER)
         self._fill()
         self._check_soon(flush)
 
-    def _check_soon(self, flush: _Flush) -> None:
+    def _check_soon(self, flush: Flush) -> None:
         """Decide whether to commit after this turn of the event loop, which may bring more batches."""
         if not flush.is_check_due:
             flush.is_check_due = True
             self._loop.call_soon(self._check, flush)
 
-    def _check_at(self, flush: _Flush, age_s: float) -> None:
+    def _check_at(self, flush: Flush, age_s: float) -> None:
         if age_s not in flush.timed_ages_s:
             flush.timed_ages_s.add(age_s)
             self._loop.call_later(age_s - flush.age_s, self._on_age, flush, age_s)
 
-    def _on_age(self, flush: _Flush, age_s: float) -> None:
+    def _on_age(self, flush: Flush, age_s: float) -> None:
         # The clock may not say so yet: an event loop counts from when its turn began, in whole milliseconds.
         flush.least_age_s = age_s
         self._check_soon(flush)
 
-    def _check(self, flush: _Flush) -> None:
+    def _check(self, flush: Flush) -> None:
         flush.is_check_due = False
         if flush is not self._filling or not flush.copier.is_filling:
             return
@@ -219,11 +222,11 @@ class EventWriter:
                 return
         self._filling = None
         self._committing.add(flush)
-        flush.copier.add(COPY_TRAILER)
-        flush.copier.end()
+        self._last_targets = (flush.target, *(target for target, rows in flush.others.items() if rows))
+        flush.end()
         self._fill()
 
-    def _on_end(self, flush: _Flush, error: psycopg.Error | None) -> None:
+    def _on_end(self, flush: Flush, error: psycopg.Error | None) -> None:
         self._committing.discard(flush)
         if self._filling is flush:
             self._filling = None
@@ -231,8 +234,12 @@ class EventWriter:
         if error is None:
             for submission in flush.submissions:
                 self._settle(submission, None)
+        elif isinstance(error, ShardElsewhereError) and self._on_elsewhere is not None:
+            self._last_targets = ()
+            self._hand_back([*flush.submissions, *self._queue])
+            self._queue.clear()
         else:
-            self._slow_path.take_failed(flush.form, flush.submissions, error)
+            self._slow_path.take_failed(flush.target, flush.submissions, error)
         self._fill()
         following = self._filling
         # Clients that were answered now may send again at once; with a lone client there is nothing to wait for.
@@ -246,3 +253,13 @@ class EventWriter:
             self._pending_bytes -= len(submission.batch.data)
             self._unsettled.discard(submission)
             submission.settle(error)
+
+    def _hand_back(self, submissions: Sequence[Submission]) -> bool:
+        """Give batches to whoever knows another database for them, and tell whether there is one."""
+        if self._on_elsewhere is None:
+            return False
+        for submission in submissions:
+            self._pending_bytes -= len(submission.batch.data)
+            self._unsettled.discard(submission)
+        self._on_elsewhere(submissions)
+        return True

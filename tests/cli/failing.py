@@ -1,11 +1,9 @@
 """Commands that are expected to fail."""
 
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.running_server import COMMAND
+from tests.commands import complete_command
 
 
 @dataclass(frozen=True)
@@ -21,10 +19,7 @@ def fail_command(
 ) -> Failure:
     """Run a command and check that it fails with one line on standard error and nothing else."""
     flags = ("--database-url", database_url) if database_url is not None else ()
-    done = subprocess.run(
-        [COMMAND, *arguments, *flags],
-        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **(environment or {})},
-    )  # fmt: skip
+    done = complete_command(*arguments, *flags, environment=environment)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert done.stdout == ""

@@ -1,7 +1,6 @@
 """`seestack-ingest check`."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,15 @@ import pytest
 from storage.embedded.server import EmbeddedServer
 from tests.certificates import Authority
 from tests.cli.ports import closed_port, listening_port
-from tests.running_server import COMMAND, FREE_PORTS, RunningServer, run_command
+from tests.commands import complete_command
+from tests.running_server import FREE_PORTS, RunningServer, run_command
 
 PASSWORD = "s3cret-pa55word"
 
 
 def run_check(*arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run the command; it may find problems but not break."""
-    done = subprocess.run(
-        [COMMAND, "check", *FREE_PORTS, *arguments],
-        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **(environment or {})},
-    )  # fmt: skip
+    done = complete_command("check", *FREE_PORTS, *arguments, environment=environment)
     assert done.stderr == ""
     return done
 
@@ -35,8 +32,8 @@ def checks_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return checks
 
 
-def test_all_is_well_with_free_ports_and_a_database(database_url: str) -> None:
-    done = run_check("--json", "--database-url", with_password(database_url), "--grace-seconds", "7")
+def test_all_is_well_with_free_ports_and_a_database(empty_database_url: str) -> None:
+    done = run_check("--json", "--database-url", with_password(empty_database_url), "--grace-seconds", "7")
     assert done.returncode == 0
     assert {name: result["usable"] for name, result in checks_of(done).items()} == {
         "database": True,
@@ -62,6 +59,7 @@ def test_people_read_tables(database_url: str) -> None:
     assert PASSWORD not in done.stdout
 
 
+@pytest.mark.one_postgres("the embedded database")
 def test_the_embedded_database_is_tried_too(data_folder: Path) -> None:
     folder = data_folder / "check"
     run_command("migrate", "--data-dir", str(folder))

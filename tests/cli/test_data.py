@@ -43,6 +43,7 @@ def rows_of(usage: Any) -> dict[str, int]:
     return {project["project"]: project["rows"] for project in usage["projects"]}
 
 
+@pytest.mark.one_postgres("rows that the test moves to another project; see tests/citus")
 def test_usage_is_told_by_day_and_by_project(filled_url: str) -> None:
     usage = run(filled_url, "data", "usage")
     assert usage["rows"] == 3
@@ -55,6 +56,7 @@ def test_usage_is_told_by_day_and_by_project(filled_url: str) -> None:
     assert "shop" in run_command("data", "usage", database_url=filled_url).stdout
 
 
+@pytest.mark.one_postgres("rows that the test moves to another project; see tests/citus")
 def test_prune_shows_first_and_deletes_when_told(filled_url: str) -> None:
     shown = run(filled_url, "data", "prune", "--older-than", "3d")
     assert not shown["deleted"]
@@ -73,6 +75,7 @@ def test_a_wrong_number_of_days_is_told(days: str) -> None:
     assert "e.g. 30d" in result.output
 
 
+@pytest.mark.one_postgres("rows that the test moves to another project; see tests/citus")
 def test_a_project_is_deleted_only_when_told(filled_url: str) -> None:
     failure = fail_command("projects", "delete", "shop", database_url=filled_url)
     assert failure.exit_code == 1

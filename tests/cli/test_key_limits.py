@@ -17,7 +17,6 @@ PROJECT = "shop"
 def shop_url(create_database: Callable[[], str]) -> str:
     """A database with a project."""
     database_url = create_database()
-    run_command("migrate", database_url=database_url)
     run_command("projects", "create", PROJECT, database_url=database_url)
     return database_url
 
@@ -57,7 +56,7 @@ def test_a_key_may_be_limited_from_its_first_request(shop_url: str) -> None:
     [
         ((), "give --requests-per-second"),
         (("--off", "--rows-per-second", "1"), "--off alone"),
-        (("--requests-burst", "5"), "--requests-burst goes with --requests-per-second"),
+        (("--requests-burst", "5"), "--requests-burst goes with requests a second"),
         (("--requests-per-second", "0"), "0.001<=x"),
         (("--rows-per-second", "1", "--rows-burst", "0"), "1<=x"),
         (("--rows-per-second", "1", "--rows-burst", "1.5"), "not a valid integer"),

@@ -39,6 +39,7 @@ def test_check_says_that_serve_will_make_one(data_folder: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.one_postgres("the embedded database")
 def test_migrate_makes_one(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     run_command("migrate", "--data-dir", str(folder))

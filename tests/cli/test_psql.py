@@ -2,7 +2,8 @@
 
 import subprocess
 
-from tests.running_server import COMMAND, RunningServer, run_command
+from tests.commands import COMMAND
+from tests.running_server import RunningServer, run_command
 
 QUERY = "SELECT id FROM projects"
 

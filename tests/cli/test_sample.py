@@ -1,7 +1,6 @@
 """`seestack-ingest sample`."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,8 @@ from server.cli.sample_traffic import send_at_rate
 from storage.keys.api_keys import generate_raw_key
 from tests.cli.failing import fail_command
 from tests.cli.ports import closed_port
-from tests.running_server import COMMAND, RunningServer
+from tests.commands import complete_command
+from tests.running_server import RunningServer
 
 ROWS = 25
 FAST = ("--rows", str(ROWS), "--batch-size", "10", "--rate", "100000")
@@ -29,10 +29,9 @@ def flags_for(server: RunningServer, protocol: str, *, by_setting: bool = False)
 
 
 def run_sample(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [COMMAND, "sample", *FAST, *arguments],
-        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, **environment},
-    )  # fmt: skip
+    done = complete_command("sample", *FAST, *arguments, environment=environment)
+    done.check_returncode()
+    return done
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -50,12 +49,14 @@ def test_rows_arrive(protocol: str, server: RunningServer) -> None:
 
 
 def test_the_rows_tell_of_a_bad_deploy_and_of_a_slow_dependency() -> None:
-    items = list(recorded_items(2_000))
+    items = list(recorded_items(20_000))
     failed = [item["statusCode"] >= 500 for item in items]
     slow = [item["durationMs"] > 1000 for item in items if item["host"] == "payments.example.com"]
-    assert sum(failed[600:900]) > 60 > 40 > sum(failed) - sum(failed[600:900])
-    assert sum(slow) > 10
-    spans = [item for item in items if item["traceId"] == max(items, key=lambda it: it["durationMs"])["traceId"]]
+    of_bad_deploy = sum(failed[6_000:9_000])
+    assert of_bad_deploy > 600 > 400 > sum(failed) - of_bad_deploy  # some 780, and 110 at all other times
+    assert sum(slow) > 100
+    slowest = max(items, key=lambda item: item["durationMs"])
+    spans = [item for item in items if item["traceId"] == slowest["traceId"]]
     assert spans[0]["direction"] == "inbound"
     assert all(spans[0]["timestamp"] <= span["timestamp"] for span in spans)
 

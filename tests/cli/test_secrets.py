@@ -1,10 +1,9 @@
 """A database URL that is wrong is explained without a word of the password in it."""
 
-import subprocess
-
 import pytest
 
-from tests.running_server import COMMAND, FREE_PORTS
+from tests.commands import complete_command
+from tests.running_server import FREE_PORTS
 
 # Each is no URL to libpq, whose own messages quote the part that it stumbles over, or all of it.
 BROKEN_URLS = [
@@ -28,7 +27,7 @@ def test_no_command_shows_the_password_of_a_broken_url() -> None:
 
 
 def assert_hidden(*command: str) -> None:
-    done = subprocess.run([COMMAND, *command], capture_output=True, text=True, check=False, timeout=60)
+    done = complete_command(*command)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "HIDDEN" not in done.stdout + done.stderr

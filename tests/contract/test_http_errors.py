@@ -23,6 +23,7 @@ MALFORMED = {
     "text": (b"hello", "line 1, column 1"),
     "cut off": (b'{"projectId": "x", "requests": [{"traceId"', "line 1, column 43"),
     "cut off in a string": (b'{"projectId":\n "x', "line 2, column 2"),
+    "number that is too large, and no number": (b'{"requests": [1e999.5.]}', "line 1, column 15"),
     "trailing comma": (b'{"requests": [],}', "line 1, column 17"),
     "trailing text": (b"{} {}", "line 1, column 4"),
     "single quotes": (b"{'requests': []}", "line 1, column 2"),

@@ -1,5 +1,6 @@
 """`python -m tests.fuzz.compiled`: compares the compiled code with the reference on hostile bytes, in this process."""
 
+import json
 import secrets
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -30,6 +31,22 @@ MODULE = "server.compiled.batch_encoder"
 FAILURES = Path("fuzz-failures")
 DEFAULT_INPUTS = 200_000
 
+ESCAPED = [
+    "a",
+    "/",
+    '"',
+    "\\",
+    "\b\f\r\n\t",
+    "\x01",
+    "é",
+    "\uffff",
+    "😀",
+    "\U0010ffff",
+    "?",
+    *(["zz", "Ü/"] * 3),
+    "\ud83d",
+]
+
 Kind = tuple[Callable[[Random], bytes], Callable[["BatchEncoder", bytes, UUID], BothPaths]]
 
 
@@ -39,9 +56,19 @@ def usual_body(source: Random) -> bytes:
     if source.random() < 0.3:
         items = [dict(source.sample(list(item.items()), len(item))) for item in items]
     body = msgspec.json.encode({"projectId": PROJECT_ID, "idempotencyKey": "a", "requests": items})
-    if source.random() < 0.2:
+    if source.random() < 0.4:
+        body = escape(source, items)
+    elif source.random() < 0.2:
         body = msgspec.json.format(body, indent=source.randrange(4))
     return mutate(source, body, json_bodies.TOKENS) if source.random() < 0.8 else body
+
+
+def escape(source: Random, items: list[dict[str, Any]]) -> bytes:
+    """Return a body whose strings have escapes, as SDKs write them, and sometimes halves of surrogate pairs."""
+    for item in items:
+        item[source.choice(["userId", "path", "host", "x"])] = "".join(source.choices(ESCAPED, k=source.randrange(20)))
+    body = json.dumps({"projectId": PROJECT_ID, "idempotencyKey": "\n", "requests": items})
+    return body.replace("/", source.choice(["/", r"\/", r"\u002F"])).encode()
 
 
 def usual_message(source: Random) -> bytes:

@@ -23,7 +23,6 @@ STREAM_MESSAGES = 50
 CONNECTIONS = 32
 # How long the answer to changed frames may take.
 SILENCE_S = 0.05
-CONNECT_ATTEMPTS = 20
 
 _METADATA = (("x-seestack-key", RAW_KEY),)
 _SUCCESS = "OK"
@@ -119,7 +118,7 @@ def _accepted(message: bytes, accepted: int) -> Outcome:
 
 async def _exchange(port: int, data: bytes, patience_s: float) -> bytes:
     """Send `data` and return what comes until the call is answered, or for as long as something comes."""
-    reader, writer = await _connect(port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
     writer.write(data)
     with suppress(ConnectionResetError, BrokenPipeError, TimeoutError):
@@ -130,15 +129,6 @@ async def _exchange(port: int, data: bytes, patience_s: float) -> bytes:
             received += chunk
     writer.close()
     return received
-
-
-async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, again when the server that was reached is being replaced."""
-    for _ in range(CONNECT_ATTEMPTS):
-        with suppress(ConnectionError):
-            return await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(SILENCE_S)
-    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def _frames(received: bytes) -> list[tuple[int, int, int, bytes]]:

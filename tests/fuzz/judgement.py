@@ -56,7 +56,7 @@ def problem_of_grpc(code: grpc.StatusCode, trailers: Mapping[str, str | bytes]) 
     if not reasons:
         return f"{code.name} (gRPC)", None if code in STATUSES_OF_GRPC else f"{code.name} without ErrorInfo"
     label = reasons[0]
-    if label not in EXPECTED or OUTCOMES[ErrorCode(label)].grpc_status is not code:
+    if label not in EXPECTED or OUTCOMES[ErrorCode(label)].grpc_status.name != code.name:
         return label, f"{code.name} because of {label}"
     if request_ids != [trailers.get("x-request-id")]:
         return label, f"{code.name} with request ids {request_ids} and {trailers.get('x-request-id')!r}"

@@ -5,7 +5,6 @@ import signal
 import time
 from contextlib import ExitStack
 
-import psycopg
 from flask import Flask
 
 from tests.http.in_process import serve
@@ -13,12 +12,10 @@ from tests.http.messages import PING, PONG, batch, head, post
 from tests.http.raw_client import RawClient
 from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
+from tests.process.table_lock import lock_table
 from tests.running_server import STOP_TIMEOUT_S, RunningServer, start_server
 
 LARGE_PAGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
-LOCK = "LOCK TABLE http_request_rows IN ACCESS EXCLUSIVE MODE"
-# A batch that waits for the lock.
-WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'http_request_rows'::regclass"
 
 
 def connected(server: RunningServer, stack: ExitStack, data: bytes, answers: int = 0) -> RawClient:
@@ -28,12 +25,6 @@ def connected(server: RunningServer, stack: ExitStack, data: bytes, answers: int
     for _ in range(answers):
         assert client.receive().json == PONG
     return client
-
-
-def is_waiting(database_url: str) -> bool:
-    with psycopg.connect(database_url) as connection:
-        row = connection.execute(WAITING).fetchone()
-    return row is not None and row[0] > 0
 
 
 def begin(server: RunningServer, stack: ExitStack, body: bytes) -> list[tuple[RawClient, bytes]]:
@@ -61,11 +52,10 @@ def test_what_is_in_flight_is_finished_and_what_is_idle_ends(database_url: str) 
     with ExitStack() as stack:
         server = stack.enter_context(start_server(database_url, "--grace-seconds", "60"))
         idle = idle_connections(server, stack)
-        lock = stack.enter_context(psycopg.connect(database_url))
-        lock.execute(LOCK)
+        lock = stack.enter_context(lock_table(database_url))
         in_flight = begin(server, stack, batch(server, "in flight"))
         reading = connected(server, stack, LARGE_PAGE * 10)
-        wait_until(lambda: is_waiting(database_url), "a batch waits")
+        lock.wait_for_writers()
         wait_until(lambda: not reading.is_silent(0), "a large answer begins")
 
         server.process.send_signal(signal.SIGTERM)
@@ -75,7 +65,7 @@ def test_what_is_in_flight_is_finished_and_what_is_idle_ends(database_url: str) 
         assert len(reading.receive().body) > 1_000_000
         reading.socket.close()
 
-        lock.rollback()
+        lock.release()
         for client, rest in in_flight:
             client.send(rest)
         for client, _ in in_flight:

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 from flask import Flask, request
 
-from http_bridge.http1 import server as http_server
 from http_bridge.http1.connection import IDLE_TIMEOUT_S, REQUEST_TIMEOUT_S
 from http_bridge.http1.greenlets import wait
+from server.processes import connection_server
 from tests.http.in_process import InProcess, count_connections, serve
 from tests.http.raw_client import RawClient
 from tests.process.polling import wait_until
@@ -57,7 +57,7 @@ def release() -> threading.Event:
 
 @pytest.fixture
 def running(monkeypatch: pytest.MonkeyPatch, release: threading.Event) -> Iterator[InProcess]:
-    monkeypatch.setattr(http_server, "CHECK_INTERVAL_S", CHECK_INTERVAL_S)
+    monkeypatch.setattr(connection_server, "CHECK_INTERVAL_S", CHECK_INTERVAL_S)
     with serve(create_app(release), send_buffer=4096) as server:
         yield server
 

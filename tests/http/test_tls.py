@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from http_bridge.http1 import server as http_server
 from http_bridge.http1.greenlets import wait
+from server.processes import connection_server
 from server.processes.tls import open_tls, use_newest
 from server.settings import load_settings
 from tests.certificates import Authority
@@ -42,11 +42,11 @@ def create_app() -> Flask:
 
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
-    monkeypatch.setattr(http_server, "HANDSHAKE_TIMEOUT_S", HANDSHAKE_TIMEOUT_S)
+    monkeypatch.setattr(connection_server, "HANDSHAKE_TIMEOUT_S", HANDSHAKE_TIMEOUT_S)
     certificate, key = Authority(tmp_path).issue("server")
     files = open_tls(load_settings(tls_cert=certificate, tls_key=key))
     assert files is not None
-    with serve(create_app(), tls=use_newest(files, lambda _: None)) as in_process:
+    with serve(create_app(), tls=use_newest(files, "http/1.1", lambda _: None)) as in_process:
         yield in_process
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from server.database.credentials import read_credentials
+from server.access.credentials import read_credentials
 from storage.embedded.cluster import cluster_path
 from storage.embedded.server import EmbeddedServer
+from tests.commands import COMMAND, Process, start_command
 from tests.process.database import Database
 from tests.process.polling import children_of
 from tests.running_server import SERVE, STOP_TIMEOUT_S, RunningServer, wait_for_ports
@@ -22,7 +23,7 @@ from tests.running_server import SERVE, STOP_TIMEOUT_S, RunningServer, wait_for_
 class Launched:
     """A server process that may not serve yet."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     folder: Path
     log: Path
 
@@ -50,10 +51,18 @@ def launch(folder: Path, *flags: str, wrapper: Sequence[str] = (), stdout: int |
     """
     log = folder.parent / f"log-{uuid4().hex[:8]}"
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [*wrapper, *SERVE, "--data-dir", str(folder), *flags],
-            stdout=stdout or output, stderr=output, text=True, start_new_session=True,
-        )  # fmt: skip
+        arguments = (*SERVE, "--data-dir", str(folder), *flags)
+        process: Process
+        if wrapper or stdout is not None:
+            process = subprocess.Popen(
+                [*wrapper, COMMAND, *arguments],
+                stdout=stdout or output,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+        else:
+            process = start_command(*arguments, stdout=output, stderr=output, new_session=True)
     try:
         yield Launched(process, folder, log)
     finally:
@@ -87,7 +96,7 @@ def postgres_processes(folder: Path) -> list[int]:
     return [postmaster, *children_of(postmaster)]
 
 
-def _stop(process: "subprocess.Popen[str]") -> None:
+def _stop(process: Process) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -109,7 +118,7 @@ def _remove_socket_folder(folder: Path) -> None:
         shutil.rmtree(socket_folder, ignore_errors=True)
 
 
-def _kill(process: "subprocess.Popen[str]") -> None:
+def _kill(process: Process) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

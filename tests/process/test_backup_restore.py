@@ -20,6 +20,8 @@ from tests.process.embedded import new_folder, serve_embedded
 from tests.process.own_postgres import start_own_postgres
 from tests.running_server import create_key, run_command, start_server
 
+pytestmark = pytest.mark.one_postgres("nodes are backed up by means of their own")
+
 OTHER_DAY = "2026-03-31T12:00:00.000Z"
 IDEMPOTENCY_KEY = "a-key-of-the-client"
 
@@ -96,32 +98,32 @@ def test_a_backup_goes_into_a_data_folder_that_does_not_exist_yet(original: Orig
         assert len(server.rows("new")) == 1
 
 
-def test_a_backup_goes_into_an_empty_database_of_ones_own(original: Original, database_url: str) -> None:
-    run_command("restore", str(original.file), database_url=database_url)
-    assert content_of(database_url) == original.content
-    with start_server(database_url, key=original.key) as server:
+def test_a_backup_goes_into_an_empty_database_of_ones_own(original: Original, empty_database_url: str) -> None:
+    run_command("restore", str(original.file), database_url=empty_database_url)
+    assert content_of(empty_database_url) == original.content
+    with start_server(empty_database_url, key=original.key) as server:
         assert server.post(make_batch(server.project_id, traceId="new")).status == 202
 
 
-def test_a_database_that_is_not_empty_stays_as_it_is(original: Original, database_url: str) -> None:
-    with connect(database_url) as connection:
+def test_a_database_that_is_not_empty_stays_as_it_is(original: Original, empty_database_url: str) -> None:
+    with connect(empty_database_url) as connection:
         connection.execute("CREATE TABLE something_else (number integer)")
-    failure = fail_command("restore", str(original.file), database_url=database_url)
+    failure = fail_command("restore", str(original.file), database_url=empty_database_url)
     assert failure.exit_code == 1
     assert "--data-dir" in failure.line
-    with connect(database_url) as connection:
+    with connect(empty_database_url) as connection:
         assert connection.execute("SELECT to_regclass('projects')").fetchone() == (None,)
 
 
-@pytest.mark.parametrize("kept", [0, 100, 0.9])
-def test_a_broken_backup_changes_nothing(original: Original, database_url: str, tmp_path: Path, kept: float) -> None:
+def test_a_broken_backup_changes_nothing(original: Original, empty_database_url: str, tmp_path: Path) -> None:
     whole = original.file.read_bytes()
     broken = tmp_path / "broken.dump"
-    broken.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
-    assert fail_command("restore", str(broken), database_url=database_url).exit_code == 1
-    with connect(database_url) as connection:
-        assert connection.execute("SELECT to_regclass('projects')").fetchone() == (None,)
-    run_command("restore", str(original.file), database_url=database_url)
+    for kept in (0, 100, len(whole) * 9 // 10):
+        broken.write_bytes(whole[:kept])
+        assert fail_command("restore", str(broken), database_url=empty_database_url).exit_code == 1
+        with connect(empty_database_url) as connection:
+            assert connection.execute("SELECT to_regclass('projects')").fetchone() == (None,)
+    run_command("restore", str(original.file), database_url=empty_database_url)
 
 
 def test_a_file_that_is_no_backup_makes_no_database(data_folder: Path) -> None:

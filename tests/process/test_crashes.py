@@ -31,7 +31,7 @@ from tests.process.traffic import Traffic
 from tests.running_server import STOP_TIMEOUT_S, TWO_OF_EACH, RunningServer, create_key, start_server
 
 MODULES = ("http_bridge", "server.grpc.worker")
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "3"))
 LONGEST_LIFE_S = 0.3  # under load, before a server is killed
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
@@ -94,6 +94,7 @@ def test_killing_the_server_while_nothing_can_be_stored_loses_no_acknowledged_ba
     traffic.assert_stored_whole(database_url)
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_killing_postgres_too_loses_no_acknowledged_batch_whatever_its_defaults(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with Database(folder) as database, psycopg.connect(database.url) as connection:
@@ -110,6 +111,7 @@ def test_killing_postgres_too_loses_no_acknowledged_batch_whatever_its_defaults(
         assert again.stop() == 0
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_an_embedded_postgres_that_dies_is_started_again(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with serve_embedded(folder) as server, Traffic(server) as traffic:
@@ -121,6 +123,7 @@ def test_an_embedded_postgres_that_dies_is_started_again(data_folder: Path) -> N
         traffic.assert_stored_whole(server.database_url)
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_it_is_started_again_in_a_container_too_where_the_server_is_init(data_folder: Path) -> None:
     if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs the right to make a process namespace")

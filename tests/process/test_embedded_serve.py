@@ -17,6 +17,8 @@ from tests.process.embedded import new_folder, postmaster_pid, serve_embedded
 from tests.process.terminal import open_terminal
 from tests.running_server import RunningServer
 
+pytestmark = pytest.mark.one_postgres("the embedded Postgres")
+
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 needs_grpcurl = pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is not installed")
 

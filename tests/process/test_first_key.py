@@ -1,5 +1,6 @@
 """The credentials file holds the first keys for as long as they are valid."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from server.database.credentials import Credentials, read_credentials, write_credentials
+from server.access.credentials import Credentials, read_credentials, write_credentials
 from server.database.first_key import ensure_first_keys
-from server.database.setup import prepare_schema
 from storage.database import connect
 from storage.keys.api_keys import find_raw_key
 from tests.batches import make_batch
+from tests.patience import PATIENCE_S
 from tests.process.embedded import launch, new_folder, serve_embedded
 from tests.process.terminal import open_terminal
 from tests.running_server import RunningServer, run_command, wait_for_ports
@@ -38,11 +39,27 @@ def run_keys(folder: Path, *arguments: str) -> str:
 def start_again(running: RunningServer, folder: Path, *, last: str) -> tuple[str, str]:
     """Return the banner of the next start, of which `last` is the last line, and the log."""
     running.stop()
-    with open_terminal() as terminal, launch(folder, stdout=terminal.descriptor) as launched:
-        wait_for_ports(launched.process, launched.log)
-        return "\n".join(terminal.read_lines(last)), launched.log.read_text()
+    flags = ("--query-workers", "1")
+    with open_terminal() as terminal, launch(folder, *flags, stdout=terminal.descriptor) as launched:
+        port, _ = wait_for_ports(launched.process, launched.log)
+        lines = terminal.read_lines(last)
+        (link,) = (line.removeprefix("pages").strip() for line in lines if line.startswith("pages "))
+        assert log_in_by(link, port) == (303, 401)
+        return "\n".join(lines), launched.log.read_text()
 
 
+def log_in_by(link: str, port: int) -> tuple[int, int]:
+    """Return the statuses of following a link, pasted as it is, twice."""
+    statuses = []
+    for _ in range(2):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        connection.request("GET", link.removeprefix(f"http://127.0.0.1:{port}"))
+        statuses.append(connection.getresponse().status)
+        connection.close()
+    return statuses[0], statuses[1]
+
+
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_rotating_the_key_in_the_file_brings_the_file_up_to_date(running: RunningServer, folder: Path) -> None:
     said = run_keys(folder, "rotate", running.api_key[:PREFIX_LENGTH], "--overlap-hours", "0")
     credentials = read_credentials(folder)
@@ -61,6 +78,7 @@ def test_rotating_the_key_in_the_file_brings_the_file_up_to_date(running: Runnin
     assert "no longer valid" not in banner + log
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_revoking_the_keys_in_the_file_removes_it_in_the_end(running: RunningServer, folder: Path) -> None:
     said = run_keys(folder, "revoke", running.api_key[:PREFIX_LENGTH])
     assert str(folder / "credentials.json") in said
@@ -74,6 +92,7 @@ def test_revoking_the_keys_in_the_file_removes_it_in_the_end(running: RunningSer
     assert "curl" not in banner
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_another_key_leaves_the_file_alone(running: RunningServer, folder: Path) -> None:
     before = (folder / "credentials.json").read_bytes()
     other = json.loads(run_keys(folder, "create", "--project", "default", "--json"))
@@ -82,6 +101,7 @@ def test_another_key_leaves_the_file_alone(running: RunningServer, folder: Path)
     assert (folder / "credentials.json").read_bytes() == before
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_a_key_that_died_otherwise_is_not_offered(running: RunningServer, folder: Path) -> None:
     with connect(running.database_url) as connection:
         connection.execute("UPDATE api_keys SET expires_at = now()")
@@ -93,7 +113,6 @@ def test_a_key_that_died_otherwise_is_not_offered(running: RunningServer, folder
 
 def test_a_file_of_an_earlier_version_gets_a_key_to_read_once(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as connection:
-        prepare_schema(connection)
 
         def start() -> Credentials:
             ensure_first_keys(connection, tmp_path)

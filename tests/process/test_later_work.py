@@ -13,6 +13,8 @@ from storage.partitions import ensure_partitions, partition_name
 from tests.process.polling import wait_until
 from tests.storage.day_rows import TODAY, insert_day_rows
 
+pytestmark = pytest.mark.one_postgres("it is done shard by shard there, see tests/citus")
+
 DAYS_OVER = (TODAY - timedelta(days=3), TODAY - timedelta(days=2))
 
 _END_OTHERS = """

@@ -6,6 +6,7 @@ import pytest
 from server.database import maintenance
 from server.database.maintenance import Maintenance
 from server.database.partition_upkeep import PartitionUpkeep
+from server.settings import load_settings
 from tests.process.polling import wait_until
 
 
@@ -29,7 +30,7 @@ def test_an_error_that_nobody_foresaw_is_logged_and_the_work_is_tried_again(
     monkeypatch.setattr(maintenance, "INTERVAL_S", 0.01)
     monkeypatch.setattr(maintenance, "RETRY_INTERVAL_S", 0.01)
     partitions = Unforeseen()
-    running = Maintenance(database_url, None, partitions, None)
+    running = Maintenance(load_settings(database_url=database_url), None, partitions, None)
     try:
         wait_until(lambda: partitions.calls >= 2, "the partitions are tried again")
     finally:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 
 from storage.keys.api_keys import generate_raw_key
 from storage.keys.snapshot import FILE as KEYS_FILE
@@ -17,6 +18,8 @@ from tests.process.health import NOT_SERVING, SERVING, check_health
 from tests.process.polling import wait_until
 from tests.process.traffic import Traffic
 from tests.running_server import Answer, RunningServer, start_server
+
+pytestmark = pytest.mark.one_postgres("a Postgres that is stopped and started; of nodes, see tests/citus")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ def readiness(server: RunningServer) -> int:
     return server.request("GET", "/readyz").status
 
 
+@pytest.mark.one_postgres("a Postgres that is stopped and started; of nodes, see tests/citus")
 def test_a_server_without_database_is_ready_until_its_spool_is_full(data_folder: Path, tmp_path: Path) -> None:
     limit = ("--data-dir", str(tmp_path), "--spool-max-bytes", str(SPOOL_BYTES))
     with Database(new_folder(data_folder)) as database, start_server(database.url, *limit) as server:
@@ -52,6 +53,7 @@ def test_a_server_without_database_is_ready_until_its_spool_is_full(data_folder:
         assert server.post(batch).status == 202
 
 
+@pytest.mark.one_postgres("a Postgres on a small disk")
 def test_a_server_is_not_ready_while_it_refuses_what_it_is_sent(small_disk: Path) -> None:
     """Database and spool share a disk that is full: Postgres can be reached, but takes no rows."""
     folder = small_disk / "data"

@@ -14,6 +14,8 @@ from tests.cli.failing import fail_command
 from tests.process.own_postgres import PASSWORD, OwnPostgres, start_own_postgres
 from tests.running_server import FREE_PORTS, create_key
 
+pytestmark = pytest.mark.one_postgres("a Postgres of its own, with its roles")
+
 
 @pytest.fixture(scope="module")
 def own(data_folder: Path) -> Iterator[OwnPostgres]:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from server.database.setup import prepare_schema
 from storage.database import connect
 from storage.keys.projects import create_project
 from tests.batches import make_batch
@@ -18,7 +17,6 @@ KEPT_DAYS = 2
 
 def test_old_rows_and_deleted_projects_go_while_a_server_works(database_url: str) -> None:
     with connect(database_url) as connection:
-        prepare_schema(connection)
         assert create_project(connection, "other").number == PROJECT_NUMBER
         kept = insert_row(connection, NOW)
         for moment in (NOW - timedelta(days=KEPT_DAYS + 1), "1999-01-01"):

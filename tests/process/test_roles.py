@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from uuid import uuid4
 
 import psycopg
@@ -14,9 +13,12 @@ from storage.embedded.server import EmbeddedServer
 from storage.errors import UnsupportedDatabaseError
 from tests.batches import make_batch
 from tests.cli.failing import fail_command
+from tests.commands import complete_command
 from tests.process.test_backup import make_due
 from tests.project.repository import ROOT
-from tests.running_server import COMMAND, FREE_PORTS, create_key, start_server
+from tests.running_server import FREE_PORTS, create_key, run_command, start_server
+
+pytestmark = pytest.mark.one_postgres("what a role needs to be granted; of a cluster, it must own the tables")
 
 
 @pytest.fixture
@@ -47,10 +49,7 @@ def grant_documented(url: str, role: str) -> None:
 
 
 def check_of(url: str, *flags: str) -> tuple[bool, str]:
-    done = subprocess.run(
-        [COMMAND, "check", "--json", *FREE_PORTS, "--database-url", url, *flags],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = complete_command("check", "--json", *FREE_PORTS, "--database-url", url, *flags)
     found = json.loads(done.stdout)["checks"]["database"]
     return found["usable"], found["message"]
 
@@ -87,7 +86,7 @@ def test_without_partitions_rows_are_stored_in_the_default_one(database_url: str
     with connect(database_url) as connection:
         (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_request_rows").fetchone() or ("",)
     assert table == "http_request_rows_ahead"
-    subprocess.run([COMMAND, "migrate", "--database-url", database_url], check=True, timeout=60, capture_output=True)
+    run_command("migrate", database_url=database_url)
     with connect(database_url) as connection:
         (table,) = connection.execute("SELECT tableoid::regclass::text FROM http_request_rows").fetchone() or ("",)
     assert table == due
@@ -107,8 +106,8 @@ def test_a_missing_grant_is_named_by_check_and_serve(database_url: str, role: st
     assert "GRANT INSERT ON http_request_rows" in failure.line
 
 
-def test_a_role_without_the_right_to_create_tables(database_url: str, role: str) -> None:
-    url = as_role(database_url, role)
+def test_a_role_without_the_right_to_create_tables(empty_database_url: str, role: str) -> None:
+    url = as_role(empty_database_url, role)
     usable, message = check_of(url)
     assert not usable
     assert "GRANT CREATE ON SCHEMA public" in message
@@ -116,16 +115,16 @@ def test_a_role_without_the_right_to_create_tables(database_url: str, role: str)
         failure = fail_command(*command, database_url=url)
         assert failure.exit_code == 1
         assert "GRANT CREATE ON SCHEMA public" in failure.line
-    with connect(database_url) as connection:
+    with connect(empty_database_url) as connection:
         connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}".encode())
     usable, message = check_of(url)
     assert usable
     assert "will make the schema" in message
-    with connect(database_url) as connection:
+    with connect(empty_database_url) as connection:
         assert connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)
     with start_server(url, key=("", "")):
         assert check_of(url)[0]
-    with connect(database_url) as connection:
+    with connect(empty_database_url) as connection:
         assert connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'projects'").fetchone() == (role,)
 
 

@@ -3,13 +3,12 @@
 import logging
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from pydantic import SecretStr
 
-from server.database.setup import prepare_schema
 from server.database.spool_drain import DrainFailure, SpoolDrain
-from server.settings import Settings
+from server.settings import load_settings
 from storage.database import connect
 from storage.database_identity import location_of, read_identity
 from storage.spool.file import FILE
@@ -23,13 +22,12 @@ def test_a_drain_whose_file_fails_says_so_and_goes_on_when_it_is_repaired(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(database_url) as connection:
-        prepare_schema(connection)
         location = location_of(database_url)
         folder = assign_folder(tmp_path, read_identity(connection), location)
         with closing(Spool(folder, max_bytes=2**30)) as spool:
             spool.append([encoded(2)])
         whole = (tmp_path / FILE).read_bytes()
-        drain = SpoolDrain(Settings(database_url=SecretStr(database_url), data_dir=tmp_path))
+        drain = SpoolDrain(load_settings(database_url=database_url, data_dir=tmp_path))
         try:
             wait_until(lambda: count_rows(connection) == 2, "it drains")
             with caplog.at_level(logging.WARNING):
@@ -56,29 +54,26 @@ def test_a_drain_that_ends_in_another_database_fails_as_such(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The database was replaced by another one while the server ran."""
-    with connect(database_url) as connection:
-        prepare_schema(connection)
-        with closing(Spool(tmp_path, max_bytes=2**30)) as spool:
-            assert spool.adopt(read_identity(connection), location_of(database_url))
-            spool.append([encoded(2)])
-            connection.execute("UPDATE database_identity SET id = gen_random_uuid()")
-            drain = SpoolDrain(Settings(database_url=SecretStr(database_url), data_dir=tmp_path))
-            try:
-                wait_until(lambda: drain.failures[DrainFailure.OWNER] >= 1, "it fails")
-            finally:
-                drain.stop()
-            assert "belongs to another database" in caplog.text
-            assert (count_rows(connection), spool.status().batches) == (0, 1)
+    with connect(database_url) as connection, closing(Spool(tmp_path, max_bytes=2**30)) as spool:
+        assert spool.adopt(read_identity(connection), location_of(database_url))
+        spool.append([encoded(2)])
+        connection.execute("UPDATE database_identity SET id = %s", (uuid4(),))
+        drain = SpoolDrain(load_settings(database_url=database_url, data_dir=tmp_path))
+        try:
+            wait_until(lambda: drain.failures[DrainFailure.OWNER] >= 1, "it fails")
+        finally:
+            drain.stop()
+        assert "belongs to another database" in caplog.text
+        assert (count_rows(connection), spool.status().batches) == (0, 1)
 
 
 def test_a_drain_counts_how_often_the_database_fails(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as connection:
-        prepare_schema(connection)
         with closing(Spool(tmp_path, max_bytes=2**30)) as spool:
             assert spool.adopt(read_identity(connection), location_of(database_url))
             spool.append([encoded(2)])
         connection.execute("ALTER TABLE http_request_rows RENAME TO hidden")
-        drain = SpoolDrain(Settings(database_url=SecretStr(database_url), data_dir=tmp_path))
+        drain = SpoolDrain(load_settings(database_url=database_url, data_dir=tmp_path))
         try:
             wait_until(lambda: drain.failures[DrainFailure.DATABASE] >= 2, "it fails")
             connection.execute("ALTER TABLE hidden RENAME TO http_request_rows")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.batches import make_batch
 from tests.process.database import Database
 from tests.process.embedded import new_folder
@@ -15,6 +17,7 @@ def wait_for_empty_spool(server: RunningServer) -> None:
     wait_until(lambda: server.request("GET", "/readyz").json["spool"]["batches"] == 0, "the spool is empty")
 
 
+@pytest.mark.one_postgres("a Postgres that is stopped and started; of nodes, see tests/citus")
 def test_batches_for_a_database_that_is_down_do_not_get_into_another(
     data_folder: Path, tmp_path: Path, create_database: Callable[[], str]
 ) -> None:
@@ -48,6 +51,7 @@ def test_batches_for_a_database_that_is_down_do_not_get_into_another(
             assert sorted(row["trace_id"] for row in server.rows()) == ["before", "during", "still"]
 
 
+@pytest.mark.one_postgres("a Postgres that is stopped and started; of nodes, see tests/citus")
 def test_a_server_does_not_start_on_a_database_that_it_never_reached(data_folder: Path, tmp_path: Path) -> None:
     with Database(new_folder(data_folder)) as database, start_server(database.url, "--data-dir", str(tmp_path)):
         pass

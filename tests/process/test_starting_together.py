@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from storage.migrations import all_migrations
 from tests.batches import make_batch
@@ -17,26 +18,27 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 """
 
 
-def test_two_servers_on_one_empty_database_both_serve(database_url: str) -> None:
+def test_two_servers_on_one_empty_database_both_serve(empty_database_url: str) -> None:
     with ExitStack() as stack, ThreadPoolExecutor() as executor:
-        contexts = [start_server(database_url, key=("", "")) for _ in range(2)]
-        with psycopg.connect(database_url) as obstacle:
+        contexts = [start_server(empty_database_url, key=("", "")) for _ in range(2)]
+        with psycopg.connect(empty_database_url) as obstacle:
             # Both come as far as this table, and go on at the same moment.
             obstacle.execute("CREATE TABLE schema_migrations ()")
             starting = [executor.submit(stack.enter_context, context) for context in contexts]
-            wait_until(lambda: count_waiting(database_url) == 2, "both servers wait", START_TIMEOUT_S)
+            wait_until(lambda: count_waiting(empty_database_url) == 2, "both servers wait", START_TIMEOUT_S)
             obstacle.rollback()
         servers = [start.result() for start in starting]
-        project_id, api_key = create_key(database_url)
+        project_id, api_key = create_key(empty_database_url)
         for server in servers:
             server.project_id, server.api_key = project_id, api_key
             assert server.post(make_batch(project_id, traceId="together")).status == 202
         assert len(servers[0].rows("together")) == 2
-        with psycopg.connect(database_url) as connection:
+        with psycopg.connect(empty_database_url) as connection:
             versions = connection.execute("SELECT version FROM schema_migrations ORDER BY version").fetchall()
         assert versions == [(migration.version,) for migration in all_migrations()]
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_two_servers_on_one_empty_data_folder_share_postgres_and_key(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with launch(folder) as first_launched, launch(folder) as second_launched:

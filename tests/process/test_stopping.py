@@ -33,6 +33,7 @@ def test_a_stop_during_traffic_loses_no_acknowledged_batch(number: signal.Signal
     assert "is killed" not in log
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_ends_it_cleanly(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with serve_embedded(folder) as server:
@@ -43,6 +44,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_ends_it_cleanly(data_f
         assert postmaster_pid(folder) is None
 
 
+@pytest.mark.one_postgres("the embedded Postgres")
 def test_a_stop_while_starting_ends_it_cleanly(data_folder: Path) -> None:
     folder = new_folder(data_folder)
     with launch(folder) as launched:

@@ -125,7 +125,7 @@ def test_a_unary_message_that_never_ends_gives_its_turn_to_others(create_databas
         stalled = method.future(never(), metadata=metadata, timeout=60)
         unary: Any = server.channel().unary_unary(f"/{SERVICE}/IngestHttpRequests")
         with pytest.raises(grpc.RpcError) as raised:
-            unary(b"\xff", metadata=metadata, timeout=60)
+            unary(b"\xff" * MIB, metadata=metadata, timeout=60)  # more than comes without being asked for
         assert refusal_of(raised.value).reason == "MALFORMED_REQUEST"
         assert stalled.code() is grpc.StatusCode.UNAVAILABLE
         release.set()

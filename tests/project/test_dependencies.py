@@ -13,8 +13,8 @@ ALLOWED = {
     "storage": {"storage", "msgspec", "psycopg", "psycopg_pool"},
     "server": {
         "server", "storage", "seestack", "click", "cryptography", "google", "grpc", "grpc_health", "grpc_reflection",
-        "grpc_status", "msgspec", "platformdirs", "prometheus_client", "psycopg", "psycopg_pool", "pydantic",
-        "pydantic_core", "pydantic_settings", "rich", "uvloop",
+        "grpc_status", "hpack", "itsdangerous", "msgspec", "platformdirs", "prometheus_client", "psycopg",
+        "psycopg_pool", "pydantic", "pydantic_core", "pydantic_settings", "rich", "uvloop",
     },
     "http_bridge": {
         "http_bridge", "server", "storage", "flask", "flask_swagger_ui", "greenlet", "httptools", "msgspec", "pyarrow",

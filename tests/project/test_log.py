@@ -186,7 +186,8 @@ def test_a_flood_of_refusals_leaves_room_for_others_and_is_summed_up() -> None:
 def test_floods_of_many_kinds_are_bounded_too() -> None:
     with captured() as lines:
         asyncio.run(report_each(make_reporter(), [make_request() for _ in range(1_000)]))
-    assert len(lines) == LineLimit.LINES_PER_SECOND
+    # On a busy machine a second may pass, whose end says how many were left out.
+    assert sum("left_out" not in line for line in lines) == LineLimit.LINES_PER_SECOND
 
 
 async def report(reporter: RequestReporter, record: RequestRecord, *errors: IngestError) -> None:

@@ -7,10 +7,23 @@ from typing import Any
 import click
 import pytest
 
-from server.cli import main
+from server.cli.migrate import migrate
 from server.cli.options import describe_default
+from server.cli.psql import psql
+from server.cli.serve import serve
 from server.observability.log import LogLevel
-from server.settings import Compiled, Contract, Settings, SettingsError, Spooling, environment_name, load_settings
+from server.settings import (
+    Compiled,
+    Contract,
+    Distributed,
+    LimitScope,
+    Pages,
+    Settings,
+    SettingsError,
+    Spooling,
+    environment_name,
+    load_settings,
+)
 
 WRONG_VALUES = [
     ("http_port", "70000"),
@@ -22,10 +35,12 @@ WRONG_VALUES = [
     ("grpc_workers", "0"),
     ("grpc_workers", "65"),
     ("query_workers", "-1"),
+    ("pages", "yes"),
     ("metrics_port", "65536"),
     ("log_level", "verbose"),
     ("contract", "loose"),
     ("contract", "STRICT"),
+    ("limit_scope", "cluster"),
     ("database_url", "mysql://user@host/database"),
     ("database_url", "host=localhost"),
     ("max_body_bytes", "1"),
@@ -55,9 +70,12 @@ CHANGED: dict[str, Any] = {
     "http_workers": 64,
     "grpc_workers": 3,
     "query_workers": 2,
+    "pages": Pages.OFF,
+    "limit_scope": LimitScope.DATABASE,
     "tls_cert": Path("/somewhere/certificate.pem"),
     "tls_key": Path("/somewhere/key.pem"),
     "grpc_client_ca": Path("/somewhere/clients.pem"),
+    "distributed": Distributed.CITUS,
     "contract": Contract.LENIENT,
     "max_body_bytes": 1024,
     "max_connections": 100,
@@ -80,7 +98,7 @@ def options_of(command: click.Command) -> dict[str, click.Option]:
 
 
 def test_every_setting_is_an_option_of_serve_that_names_its_variable_and_default() -> None:
-    options = options_of(main.commands["serve"])
+    options = options_of(serve)
     assert set(options) == set(Settings.model_fields)
     for name, option in options.items():
         assert option.opts == [f"--{name.replace('_', '-')}"]
@@ -91,8 +109,8 @@ def test_every_setting_is_an_option_of_serve_that_names_its_variable_and_default
 
 
 def test_commands_that_only_need_the_database_take_only_its_settings() -> None:
-    for command in ("migrate", "psql"):
-        assert set(options_of(main.commands[command])) & set(Settings.model_fields) == {"database_url", "data_dir"}
+    for command in (migrate, psql):
+        assert set(options_of(command)) & set(Settings.model_fields) == {"database_url", "data_dir"}
 
 
 def test_every_setting_has_a_description() -> None:

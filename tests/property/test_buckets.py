@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.access.token_buckets import Taking, take
+from server.access.token_buckets import Taking, take, with_share
 from storage.keys.limits import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, RateLimit
 
 SECOND_NS = 10**9
@@ -42,6 +42,36 @@ def test_any_rate_lets_a_whole_burst_through_and_no_more(rate: float, burst: int
     assert take(limit, taking.full_in_ns - refused.delay_ns, 1).delay_ns == 0
     # What was left of another limit, before it was changed, is at most an empty bucket.
     assert take(limit, full_in_ns, 1).full_in_ns <= taking.full_in_ns < 2**62
+
+
+@given(limits, st.floats(0.001, 1.0), attempts)
+def test_a_share_lets_through_its_part_and_any_batch_up_to_a_burst(
+    limit: RateLimit, share: float, attempts: list[tuple[int, int]]
+) -> None:
+    full_in_ns = passed_ns = taken = largest = 0
+    for pause_ns, count in attempts:
+        taking = take(limit, full_in_ns - pause_ns, count, share)
+        passed_ns += pause_ns
+        if full_in_ns <= pause_ns:
+            assert (taking.delay_ns == 0) is (count <= limit.burst)
+        if not taking.delay_ns:
+            taken, largest = taken + count, max(largest, count)
+        full_in_ns = taking.full_in_ns
+    at_once = max(share * limit.burst, largest)
+    assert taken <= (at_once + share * limit.per_second * passed_ns / SECOND_NS) * 1.001
+
+
+@given(limits, st.floats(0.001, 1.0), st.floats(0.001, 1.0), st.integers(-SECOND_NS, 2**62))
+def test_a_bucket_that_gets_another_share_holds_that_part_of_what_it_held(
+    limit: RateLimit, old: float, new: float, full_in_ns: int
+) -> None:
+    empty_ns = round(limit.burst * SECOND_NS / limit.per_second)
+    changed_ns = with_share(limit, full_in_ns, old, new)
+    assert changed_ns < 2**63 - 2**61
+    if full_in_ns <= empty_ns:
+        assert changed_ns == full_in_ns
+    else:  # what it lacks beyond that is as many as before
+        assert changed_ns == 2**62 or abs((changed_ns - empty_ns) * new / old / (full_in_ns - empty_ns) - 1) < 0.001
 
 
 def test_what_is_refused_leaves_the_bucket_as_it_was() -> None:

@@ -82,6 +82,31 @@ def test_whatever_is_sent_as_json_is_answered_alike(items: list[dict[str, Any]],
     assert try_json(ENCODER, body_of(items), PROJECT).agree
 
 
+@pytest.mark.parametrize("text", ["caf\u00e9", "\U0001f600", 'a"b\\c', "tab\tnew\nline\r\b\f", "\x01", "\uffff"])
+def test_escapes_are_read_by_the_compiled_code(text: str) -> None:
+    items = [item | {"host": f"a{text}", "userId": text, "x": text} for item in make_items(3, Random(1))]
+    body = json.dumps({"projectId": PROJECT_ID, "requests": items, "idempotencyKey": text}).replace("/", r"\/").encode()
+    paths = try_json(ENCODER, body, PROJECT)
+    assert paths.compiled is not None
+    assert paths.agree
+    assert not any(try_json(ENCODER, body[:length], PROJECT).compiled for length in range(len(body)))
+
+
+@pytest.mark.parametrize(
+    "string", [r"\u0000", r"\ud800", r"\udc00", r"\ud83d\ud83d", r"\ud83dx", r"\u12g4", r"\x41", "\\\n", r"\U0041"]
+)
+def test_escapes_that_stand_for_no_text_are_left_to_the_reference(string: str) -> None:
+    body = body_of([make_items(1, Random(1))[0] | {"userId": "here"}]).replace(b"here", string.encode())
+    assert try_json(ENCODER, body, PROJECT) == BothPaths(None, None)
+
+
+@busy_machine
+@given(text=st.text(st.characters(categories=["L", "N", "Z", "C", "S"]), max_size=40), field=st.sampled_from(FIELDS))
+def test_escaped_values_are_read_alike(text: str, field: Field) -> None:
+    item = make_items(1, Random(1))[0] | {field.json_name: text}
+    assert try_json(ENCODER, json.dumps({"projectId": PROJECT_ID, "requests": [item]}).encode(), PROJECT).agree
+
+
 @busy_machine
 @given(trace=st.uuids())
 def test_trace_ids_are_stored_alike(trace: UUID) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from server.compiled.aggregator import make_compiled_aggregator
 from storage.endpoints import endpoint_of
 from storage.rollups.aggregation import ReferenceAggregator
+from storage.rollups.groups import DAY_US, Times
 
 pytest.importorskip("server.compiled.row_aggregator")
 
@@ -46,22 +47,34 @@ def to_copy(row: Row) -> bytes:
     return head + b"".join(struct.pack(">i", len(text)) + text for text in encoded)
 
 
-@given(st.lists(ROWS, max_size=12))
-@example([(1, 0, True, 200, 0, 0, 0, "GET", "h", "1/2/3/")])
-def test_sums_are_those_of_the_reference(rows: list[Row]) -> None:
+TIMES = st.builds(
+    Times,
+    st.none() | st.integers(-DAY_US, DAY_US),
+    st.integers(-DAY_US, DAY_US),
+    st.integers(-DAY_US, DAY_US),
+    st.integers(-DAY_US, DAY_US),
+)
+
+
+@given(st.lists(ROWS, max_size=12), TIMES)
+@example([(1, 0, True, 200, 0, 0, 0, "GET", "h", "1/2/3/")], Times(None, 0, 1, 1))
+def test_sums_are_those_of_the_reference(rows: list[Row], times: Times) -> None:
     reference, compiled = ReferenceAggregator(), make_compiled_aggregator()
     for row in rows:
         reference.add(to_copy(row))
         compiled.add(to_copy(row))
-    assert compiled.groups() == reference.groups()
+    assert list(compiled.names().items()) == list(reference.names().items())
+    numbers = range(1, len(compiled.names()) + 1)
+    endpoints = [source % 3 + 1_000 for source in numbers]
+    assert compiled.stored(numbers, endpoints, times) == reference.stored(numbers, endpoints, times)
 
 
 @given(PATHS)
 def test_endpoints_are_those_of_the_reference(path: str) -> None:
     compiled = make_compiled_aggregator()
     compiled.add(to_copy((1, 0, True, 200, 1, 1, 1, "GET", "h", path)))
-    (group,) = compiled.groups()
-    assert group.endpoint == endpoint_of(path)
+    (name,) = compiled.names()
+    assert name.endpoint == endpoint_of(path)
 
 
 def test_a_row_that_is_cut_off_is_refused() -> None:

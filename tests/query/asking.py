@@ -26,6 +26,7 @@ ANSWERS: dict[QueryMethod, type[Answer]] = {
     QueryMethod.LIST: answers.ItemPage,
     QueryMethod.STATS: answers.Stats,
     QueryMethod.TIME_SERIES: answers.TimeSeries,
+    QueryMethod.DISTRIBUTION: answers.Distribution,
     QueryMethod.TOP_HOSTS: answers.TopHosts,
     QueryMethod.TOP_ENDPOINTS: answers.TopEndpoints,
     QueryMethod.TRACE: answers.Trace,

@@ -22,7 +22,7 @@ FILTERS: dict[str, Callable[[Row, Any], bool]] = {
     "direction": lambda row, value: row["direction"] == value,
     "method": lambda row, value: row["method"] == value.upper(),
     "statusGroup": lambda row, value: (
-        row["status_code"] == 0 if value == "0" else row["status_code"] // 100 == int(value[0])
+        has_failed(row) if value == "failed" else row["status_code"] // 100 == int(value[0])
     ),
     "status": lambda row, value: row["status_code"] == value,
     "host": lambda row, value: row["host"] == value,

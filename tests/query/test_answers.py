@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ moments = st.integers(-1, 24 * data.DAYS + 1).map(lambda hours: data.BEGIN + tim
 OPTIONAL = {
     "direction": st.sampled_from(["inbound", "outbound"]),
     "method": st.sampled_from([*data.METHODS, "get", "PATCH"]),
-    "statusGroup": st.sampled_from(["2xx", "3xx", "4xx", "5xx", "0"]),
+    "statusGroup": st.sampled_from(["2xx", "3xx", "4xx", "5xx", "0", "failed"]),
     "status": st.sampled_from(data.STATUSES),
     "host": st.sampled_from([*data.HOSTS, "nowhere"]),
     "path": st.sampled_from(["orders", "HEALTH", "%", "_", "\\", "/1", "nothing"]),
@@ -51,6 +52,10 @@ def test_the_list_has_all_rows_in_order(asking: Asking, rows: Rows, asked: dict[
     expected = model.select(rows, asked)
     page = asking.both(QueryMethod.LIST, perPage=per_page, **asked)
     assert [item.id for item in page.items] == [str(row["id"]) for row in expected[:per_page]]
+    partly = asking.both(QueryMethod.LIST, perPage=per_page, mostCounted=per_page // 2, **asked)
+    assert partly.items == page.items
+    assert partly.pagination.total == min(len(expected), per_page // 2)
+    assert partly.pagination.total_is_exact == (0 < per_page // 2 >= len(expected))
     assert (page.pagination.total, page.pagination.total_is_exact) == (len(expected), True)
     for item, row in zip(page.items, expected, strict=False):
         columns = {name: getattr(item, name) for name in item.__struct_fields__ if name != "is_slow"}
@@ -106,7 +111,23 @@ def test_a_time_series_has_every_step(asking: Asking, rows: Rows, asked: dict[st
 
 
 @several
-@given(asked=parameters(), sort=st.sampled_from([None, "failed", "requests", "time"]), limit=st.integers(1, 5))
+@given(asked=parameters())
+def test_each_request_is_in_the_bar_of_its_duration(asking: Asking, rows: Rows, asked: dict[str, Any]) -> None:
+    durations = [row["duration_ms"] for row in model.select(rows, asked)]
+    bars = asking.both(QueryMethod.DISTRIBUTION, **asked).bars
+    assert sum(bar.total_requests for bar in bars) == len(durations)
+    for bar in bars:
+        assert bar.total_requests == sum(bar.from_ms <= duration <= bar.to_ms for duration in durations)
+        assert bar.to_ms < max(2, bar.from_ms * 1.2)
+    assert all(bar.from_ms == before.to_ms + 1 for before, bar in pairwise(bars))
+
+
+@several
+@given(
+    asked=parameters(),
+    sort=st.sampled_from([None, "failed", "requests", "time", "slowest"]),
+    limit=st.integers(1, 5),
+)
 @pytest.mark.parametrize("method", [QueryMethod.TOP_HOSTS, QueryMethod.TOP_ENDPOINTS])
 def test_groups_have_the_sums_of_their_rows(
     asking: Asking, rows: Rows, asked: dict[str, Any], sort: str | None, limit: int, method: QueryMethod
@@ -117,10 +138,11 @@ def test_groups_have_the_sums_of_their_rows(
     groups = model.group(model.select(rows, {"direction": "outbound", **asked}), name)
     answer = asking.both(method, **asked, limit=limit, **({} if sort is None else {"sort": sort}))
     assert len(answer.items) == min(limit, len(groups))
-    orders: dict[str, Callable[[list[Row]], tuple[int, int]]] = {
+    orders: dict[str, Callable[[list[Row]], tuple[float, int]]] = {
         "failed": lambda of_group: (model.failed(of_group), len(of_group)),
         "requests": lambda of_group: (len(of_group), model.failed(of_group)),
         "time": lambda of_group: (model.total(of_group, "duration_ms"), len(of_group)),
+        "slowest": lambda of_group: (model.total(of_group, "duration_ms") / len(of_group), len(of_group)),
     }
     order = orders[sort or "failed"]
     best = sorted((order(of_group) for of_group in groups.values()), reverse=True)[:limit]
@@ -147,6 +169,23 @@ def test_a_trace_has_its_rows_oldest_first(asking: Asking, rows: Rows, trace_id:
     )
     trace = asking.both(QueryMethod.TRACE, traceId=trace_id)
     assert [item.id for item in trace.items] == [str(row["id"]) for row in expected]
+    start, end = data.BEGIN + timedelta(hours=20), data.BEGIN + timedelta(hours=50)
+    of_range = asking.both(QueryMethod.TRACE, traceId=trace_id, **{"from": start.isoformat(), "to": end.isoformat()})
+    assert [item.id for item in of_range.items] == [
+        str(row["id"]) for row in expected if start <= row["timestamp"] < end
+    ]
+
+
+def test_a_page_of_the_longest_paths_fits_in_a_message(asking: Asking) -> None:
+    item = {
+        **data.random_item(random.Random(1)),
+        "timestamp": "1999-06-01T00:00:00Z", "path": "/" + "x" * 8191, "traceId": "longest",
+    }  # fmt: skip
+    for _ in range(2):
+        batch = {"projectId": asking.server.project_id, "requests": [item] * 100}
+        assert asking.server.post(batch).status == 202
+    page = asking.both(QueryMethod.LIST, **{"from": "1999-05-31T00:00:00Z", "to": "1999-06-02T00:00:00Z"}, perPage=200)
+    assert len(page.items) == 200
 
 
 def test_what_was_acknowledged_is_in_the_next_answer_of_the_last_day(asking: Asking) -> None:

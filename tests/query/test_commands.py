@@ -21,9 +21,10 @@ from server.cli.harmless import dump_json, harmless
 from server.contract.query_method import QueryMethod
 from tests.cli.failing import fail_command
 from tests.cli.ports import closed_port
+from tests.commands import COMMAND
 from tests.patience import PATIENCE_S
 from tests.query.asking import Asking
-from tests.running_server import COMMAND
+from tests.running_server import run_command
 
 # What a terminal obeys (ESC, and CSI as one character), what turns text around, what hides, and what ends lines.
 HOSTILE = "/\x1b[31m/\x9b2J/\u202e/\u200b/\u2028\r\n"
@@ -46,8 +47,7 @@ def send(asking: Asking, **changes: Any) -> None:
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
-    return done.stdout
+    return run_command(*arguments).stdout
 
 
 @dataclass

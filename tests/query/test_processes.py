@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -44,6 +45,15 @@ def test_a_query_waits_for_the_successor_of_a_process_that_died(asking: Asking) 
         os.kill(process, signal.SIGKILL)
         assert asking.http(QueryMethod.STATS, {}).status == 200
     asking.both(QueryMethod.STATS)
+
+
+def test_a_query_process_can_ask_the_main_process_for_a_pass(asking: Asking) -> None:
+    main = Path(f"/proc/{asking.server.process.pid}/fd")
+    for process in query_processes(asking):
+        ask_fd = Path(f"/proc/{process}/cmdline").read_text().split("\0")[-2]
+        pipe = Path(f"/proc/{process}/fd/{ask_fd}").readlink()
+        assert str(pipe).startswith("pipe:")
+        assert [each.readlink() for each in main.iterdir()].count(pipe) == 2  # one end reads
 
 
 def query_processes(asking: Asking) -> list[int]:

@@ -32,7 +32,7 @@ WRONG = [
     ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}, {"from": "must be before `to`"}),
     ({"direction": "up"}, {"direction": 'must match "inbound|outbound"'}),
     ({"method": "G T"}, {"method": "must be a valid HTTP method"}),
-    ({"statusGroup": "6xx"}, {"statusGroup": 'must match "2xx|3xx|4xx|5xx|0"'}),
+    ({"statusGroup": "6xx"}, {"statusGroup": 'must match "2xx|3xx|4xx|5xx|0|failed"'}),
     ({"status": "99"}, {"status": "must be 0 or between 100 and 599"}),
     ({"status": "OK"}, {"status": "must be an integer"}),
     ({"host": ""}, {"host": "must not be blank"}),
@@ -90,12 +90,15 @@ def test_steps_are_at_most_300(asking: Asking) -> None:
     assert answer.json["error"]["details"] == {"step": message}
 
 
+WITHOUT_HOSTS = (QueryMethod.STATS, QueryMethod.TIME_SERIES, QueryMethod.DISTRIBUTION)
+
+
 @pytest.mark.parametrize("method", PATHS)
 def test_no_key_reads_another_project(asking: Asking, query_server: RunningServer, method: QueryMethod) -> None:
     needed = NEEDED.get(method, {})
     full = asking.http(method, needed if method is QueryMethod.TRACE else {**RANGE, **needed})
     assert full.status == 200
-    assert data.HOSTS[0].encode() in full.body or method in (QueryMethod.STATS, QueryMethod.TIME_SERIES)
+    assert data.HOSTS[0].encode() in full.body or method in WITHOUT_HOSTS
     empty = replace(asking, key=create_key(query_server.database_url, scope=Scope.READ)[1])
     answer = empty.http(method, needed if method is QueryMethod.TRACE else {**RANGE, **needed})
     assert answer.status == 200
@@ -103,6 +106,8 @@ def test_no_key_reads_another_project(asking: Asking, query_server: RunningServe
     if method in (QueryMethod.STATS, QueryMethod.TIME_SERIES):
         assert b'"totalRequests":0' in answer.body
         assert b'"totalRequests":1' not in answer.body
+    if method is QueryMethod.DISTRIBUTION:
+        assert answer.json["data"]["bars"] == []
     forbidden = empty.http(method, {**needed, "projectId": query_server.project_id})
     assert_envelope(forbidden, 403, "FORBIDDEN", "This key may not read that project")
     request = request_of(method, {**needed, "projectId": query_server.project_id})
@@ -222,3 +227,8 @@ def test_the_proto_file_has_the_fields_of_the_table() -> None:
     for method, parameters in PARAMETERS.items():
         fields = {field.json_name for field in REQUESTS[method].DESCRIPTOR.fields}
         assert fields == {parameter.json_name for parameter in parameters}, method
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/keys", "/static/pages.css"])
+def test_pages_that_are_switched_off_are_not_there(query_server: RunningServer, path: str) -> None:
+    assert_envelope(query_server.request("GET", path), 404, "NOT_FOUND", "Not found")

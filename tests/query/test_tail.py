@@ -21,6 +21,7 @@ from storage.keys.projects import find_project
 from storage.reading.arrivals import EARLIEST, LATEST, Arrival
 from storage.reading.filters import Filter
 from storage.reading.rows import Row
+from tests.direct_rows import connect_to_rows
 from tests.grpc_client import Refusal, refusal_of
 from tests.patience import PATIENCE_S
 from tests.query.asking import Asking
@@ -29,18 +30,18 @@ from tests.running_server import create_key, start_server
 # Rows of any time arrive.
 LONG_AGO = datetime(1999, 12, 31, tzinfo=UTC)
 INSERT = """
-INSERT INTO http_requests (id, project_id, timestamp, received_at, duration_ms, request_size, response_size,
-                           direction, status_code, method, host, path, trace_id)
-SELECT overlay(gen_random_uuid()::text PLACING '01930000' FROM 1)::uuid, %(project)s, %(timestamp)s, now(), number,
-       0, 0, 'inbound', %(status)s, 'GET', 'h', %(path)s, 't'
+INSERT INTO http_request_rows (id, project, timestamp, duration_ms, request_size, response_size,
+                               is_inbound, status_code, method, host, path, other_trace)
+SELECT overlay(gen_random_uuid()::text PLACING '01930000' FROM 1)::uuid, %(project)s, %(timestamp)s, number,
+       0, 0, true, %(status)s, 'GET', 'h', %(path)s, 't'
   FROM generate_series(1, %(count)s) AS number
 """
 
 INSERT_WITH_ID = """
-INSERT INTO http_requests (id, project_id, timestamp, received_at, duration_ms, request_size, response_size,
-                           direction, status_code, method, host, path, trace_id)
-VALUES ('ffffffff-ffff-4fff-bfff-ffffffffffff', %(project)s, %(timestamp)s, now(), 1,
-        0, 0, 'inbound', 200, 'GET', 'h', '/by-hand', 't')
+INSERT INTO http_request_rows (id, project, timestamp, duration_ms, request_size, response_size,
+                               is_inbound, status_code, method, host, path, other_trace)
+VALUES ('ffffffff-ffff-4fff-bfff-ffffffffffff', %(project)s, %(timestamp)s, 1, 0, 0,
+        true, 200, 'GET', 'h', '/by-hand', 't')
 """
 
 
@@ -80,38 +81,52 @@ def follow(asking: Asking, **parameters: Any) -> Iterator[Followed]:
         followed.call.cancel()
 
 
-def insert(connection: psycopg.Connection, project_id: str, path: str, **changes: Any) -> None:
-    values = {"project": project_id, "timestamp": LONG_AGO, "status": 200, "path": path, "count": 1, **changes}
-    connection.execute(INSERT, values)
+class Inserting:
+    """A connection that stores rows of a project."""
+
+    def __init__(self, connection: psycopg.Connection, project: int) -> None:
+        self.connection = connection
+        self._project = project
+
+    def insert(self, path: str, **changes: Any) -> None:
+        values = {"project": self._project, "timestamp": LONG_AGO, "status": 200, "path": path, "count": 1, **changes}
+        self.connection.execute(INSERT, values)
+
+
+@contextmanager
+def inserting(asking: Asking, project_id: str | None = None) -> Iterator[Inserting]:
+    with connect_to_rows(asking.server.database_url, project_id or asking.server.project_id) as (connection, number):
+        yield Inserting(connection, number)
 
 
 def test_each_row_comes_once_however_long_transactions_are_open(asking: Asking) -> None:
-    server = asking.server
+    another, _ = create_key(asking.server.database_url)
     with ExitStack() as stack:
-        direct, early, late, never = (stack.enter_context(connect(server.database_url)) for _ in range(4))
-        early.execute("BEGIN")
-        insert(early, server.project_id, "/tail/early")
-        never.execute("BEGIN")
-        insert(never, server.project_id, "/tail/never")
-        insert(direct, server.project_id, "/tail/before")
+        direct, early, late, never = (stack.enter_context(inserting(asking)) for _ in range(4))
+        of_another = stack.enter_context(inserting(asking, another))
+        early.connection.execute("BEGIN")
+        early.insert("/tail/early")
+        never.connection.execute("BEGIN")
+        never.insert("/tail/never")
+        direct.insert("/tail/before")
         tail = stack.enter_context(follow(asking, path="/TAIL/"))
         failed = stack.enter_context(follow(asking, path="/tail/", status_group="5xx"))
-        late.execute("BEGIN")
-        insert(late, server.project_id, "/tail/late")
+        late.connection.execute("BEGIN")
+        late.insert("/tail/late")
         paths = []
         for number in range(3):
-            insert(direct, server.project_id, f"/tail/{number}", status=200 + 300 * (number == 2))
-            insert(direct, server.project_id, f"/other/{number}")
-            insert(direct, create_key(server.database_url)[0], "/tail/of-another")
+            direct.insert(f"/tail/{number}", status=200 + 300 * (number == 2))
+            direct.insert(f"/other/{number}")
+            of_another.insert("/tail/of-another")
             paths += tail.read_until(f"/tail/{number}")
-        early.execute("COMMIT")
+        early.connection.execute("COMMIT")
         paths += tail.read_until("/tail/early")
-        insert(direct, server.project_id, "/tail/between")
-        late.execute("COMMIT")
+        direct.insert("/tail/between")
+        late.connection.execute("COMMIT")
         paths += tail.read_until("/tail/late")
-        insert(direct, server.project_id, "/tail/last", status=503)
+        direct.insert("/tail/last", status=503)
         paths += tail.read_until("/tail/last")
-        never.execute("ROLLBACK")
+        never.connection.execute("ROLLBACK")
         assert sorted(paths) == sorted(f"/tail/{name}" for name in (0, 1, 2, "early", "between", "late", "last"))
         assert paths[:4] == [f"/tail/{name}" for name in (0, 1, 2, "early")]
         assert failed.read_until("/tail/last") == ["/tail/2", "/tail/last"]
@@ -120,9 +135,8 @@ def test_each_row_comes_once_however_long_transactions_are_open(asking: Asking) 
 
 def test_more_rows_at_once_than_wait_for_a_reader_are_counted(asking: Asking) -> None:
     found = tails.MOST_WAITING + 1_234
-    with follow(asking, path="/burst") as tail, connect(asking.server.database_url) as connection:
-        with connection.transaction():
-            insert(connection, asking.server.project_id, "/burst", count=found)
+    with follow(asking, path="/burst") as tail, inserting(asking) as direct:
+        direct.insert("/burst", count=found)
         first = next(tail.call)
         assert first.dropped == 1_234
         rows = len(first.items)
@@ -131,6 +145,19 @@ def test_more_rows_at_once_than_wait_for_a_reader_are_counted(asking: Asking) ->
             assert response.dropped == 0
             rows += len(response.items)
         assert rows == tails.MOST_WAITING
+
+
+def test_a_reader_may_have_fewer_rows_wait_for_it(asking: Asking) -> None:
+    with (
+        follow(asking, path="/few", limit=3) as few,
+        follow(asking, path="/few") as all_of_them,
+        follow(asking, path="/few") as the_same,
+        inserting(asking) as direct,
+    ):
+        direct.insert("/few", count=10)
+        message = next(few.call)
+        assert (len(message.items), message.dropped) == (3, 7)
+        assert [len(next(tail.call).items) for tail in (all_of_them, the_same)] == [10, 10]
 
 
 def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
@@ -171,8 +198,8 @@ def test_a_tail_does_not_hold_up_a_server_that_stops(create_database: Callable[[
 
 
 def test_a_row_of_somebody_else_without_a_time_in_its_id_is_read(asking: Asking) -> None:
-    with connect(asking.server.database_url) as connection:
-        connection.execute(INSERT_WITH_ID, {"project": asking.server.project_id, "timestamp": LONG_AGO})
+    with connect_to_rows(asking.server.database_url, asking.server.project_id) as (connection, number):
+        connection.execute(INSERT_WITH_ID, {"project": number, "timestamp": LONG_AGO})
     found = asking.over_http(
         QueryMethod.LIST, **{"from": LONG_AGO.isoformat(), "to": "2000-01-01T00:00:00Z", "path": "/by-hand"}
     )

@@ -2,49 +2,46 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from storage.database import connect
 from storage.embedded.server import EmbeddedServer
-from storage.migrations import migrate
-from storage.partitions import ensure_partitions
 from storage.spool.spool import Spool
 from storage.writing.copier import Copier
+from tests.citus.cluster import Cluster
+from tests.databases import drop_database
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.submitting import Writer, open_writer
 
 
-@pytest.fixture(scope="session")
-def postgres_url(postgres: EmbeddedServer) -> str:
-    """The database of the server itself, which tests leave as it is."""
-    return postgres.url
+@pytest.fixture
+def database_url(cluster: Cluster | None, create_empty_database: Callable[[], str]) -> Iterator[str]:
+    """An empty database of this test's own."""
+    with _dropped_at_the_end(create_empty_database(), cluster) as url:
+        yield url
 
 
 @pytest.fixture
-def database_url(postgres_url: str, create_database: Callable[[], str]) -> Iterator[str]:
-    """An empty database of this test's own. It is dropped, because Postgres stops the slower the more it has."""
-    url = create_database()
-    yield url
-    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-
-
-@pytest.fixture
-def migrated_url(database_url: str) -> str:
+def migrated_url(cluster: Cluster | None, create_database: Callable[[], str]) -> Iterator[str]:
     """A database of this test's own, with the schema and the partitions around today."""
-    with connect(database_url) as connection:
-        migrate(connection)
-        ensure_partitions(connection, datetime.now(UTC).date())
-    return database_url
+    with _dropped_at_the_end(create_database(), cluster) as url:
+        yield url
+
+
+@contextmanager
+def _dropped_at_the_end(url: str, cluster: Cluster | None) -> Iterator[str]:
+    """Drop a database at the end, because Postgres stops the slower the more it has."""
+    yield url
+    if cluster is None:
+        drop_database(url)
+    else:
+        cluster.drop_database(url)
 
 
 @pytest.fixture
@@ -55,10 +52,10 @@ def connection(migrated_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def weak_role(postgres_url: str, migrated_url: str) -> Iterator[str]:
+def weak_role(migrated_url: str) -> Iterator[str]:
     """A role that may log in and nothing else."""
     role = f"reader_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN".encode())
     yield role
     with psycopg.connect(migrated_url, autocommit=True) as connection:

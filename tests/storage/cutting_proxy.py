@@ -63,7 +63,7 @@ class CuttingProxy:
                 writer.close()
 
     async def _pass_questions(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(2**16):
+        while (data := await reader.read(2**16)) and not writer.is_closing():
             writer.write(data)
             await writer.drain()
         writer.close()
@@ -76,6 +76,8 @@ class CuttingProxy:
                 return
             kind, length = struct.unpack(">ci", head)
             message = head + await reader.readexactly(length - 4)
+            if writer.is_closing():  # the client has left, and uvloop fails what is written to it
+                return
             if kind == _ANSWER and b"COPY" in message:
                 self._answers += 1
                 if self._answers == self._answer:

@@ -10,6 +10,7 @@ import psycopg
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.writing.http_requests import HTTP_REQUESTS
+from tests.patience import PATIENCE_S
 from tests.storage.rows import PROJECT_NUMBER, REFUSED_TEXT, make_columns
 from tests.storage.submitting import Writer
 
@@ -37,7 +38,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
-        self._sending.result(30)  # a batch that is never settled would be waited for without end
+        self._sending.result(PATIENCE_S)  # a batch that is never settled would be waited for without end
 
     def assert_stored(self, connection: psycopg.Connection) -> None:
         """Check that acknowledged batches are stored once and refused ones are not, and none twice or in part."""

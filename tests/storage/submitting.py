@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from storage.database import open_pool
 from storage.spool.spool import Spool
+from storage.writing.destination import Database
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.writer import EventWriter
 from tests.storage.event_loop import EventLoop
@@ -33,7 +34,7 @@ class Writer:
 async def _create(url: str, spool: Spool | None) -> tuple[EventWriter, AsyncConnectionPool]:
     pool = open_pool(url, size=2, name="tests' pool")
     await pool.open()
-    return EventWriter(url, name="tests", pool=pool, spool=spool), pool
+    return EventWriter(Database(url), name="tests", pool=pool, spool=spool), pool
 
 
 @contextmanager

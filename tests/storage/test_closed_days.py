@@ -11,6 +11,8 @@ from storage.partitions import partition_name
 from tests.storage.day_rows import TODAY, insert_day_rows
 from tests.storage.waiting import run_at_once, wait_until
 
+pytestmark = pytest.mark.one_postgres("it is done shard by shard there, see tests/citus")
+
 YESTERDAY = TODAY - timedelta(days=1)
 DAY = partition_name(YESTERDAY)
 INDEX = f"{DAY}_project_timestamp_idx"
@@ -19,6 +21,7 @@ ROWS = 3_000
 
 _SIZE = "SELECT pg_relation_size(%s::regclass)"
 _INVALID = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND NOT indisvalid"
+_SUMMARIZE_REST = "SELECT brin_summarize_new_values(%s::regclass)"
 _BY_INDEX = "SELECT count(*) FROM http_request_rows WHERE project = 1"
 _REBUILDING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'REINDEX%'"
 
@@ -44,6 +47,12 @@ def test_a_day_is_closed_once_some_time_after_its_end(filled: psycopg.Connection
     assert close_days(filled, migrated_url, CLOSED_AT) == [DAY]
     assert number(filled, _SIZE, INDEX) < size
     assert close_days(filled, migrated_url, CLOSED_AT) == []
+
+
+def test_a_closed_day_has_all_summaries(filled: psycopg.Connection, migrated_url: str) -> None:
+    close_days(filled, migrated_url, CLOSED_AT)
+    for columns in ("trace_other_trace", "transaction"):
+        assert number(filled, _SUMMARIZE_REST, f"{DAY}_{columns}_idx") == 0
 
 
 def test_late_rows_of_a_closed_day_are_stored_and_found(filled: psycopg.Connection, migrated_url: str) -> None:

@@ -154,6 +154,7 @@ def test_a_database_that_cannot_be_reached_is_not_ready(loop: EventLoop, data_fo
         assert len(str(raised.value).splitlines()) == 1
 
 
+@pytest.mark.one_postgres("the door is a folder of sockets, a cluster has none")
 def test_a_pool_made_while_the_database_is_down_works_once_it_is_there(loop: EventLoop, door: DatabaseDoor) -> None:
     door.shut()
     with Pool(loop, door.url) as pool:

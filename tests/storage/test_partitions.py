@@ -6,9 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
+import storage.partitions
 from storage.database import connect
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions, partition_name
+from tests.patience import PATIENCE_S
 from tests.storage.defaults import set_default
 from tests.storage.rows import EPOCH, count_rows, encoded, insert_row, microseconds, rows_by_id, table_of
 from tests.storage.submitting import Writer, submit
@@ -18,6 +20,12 @@ TODAY = datetime.now(UTC).date()
 IMPLIED = (
     'updated partition constraint for default partition "http_request_rows_older" is implied by existing constraints'
 )
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autovacuum of the catalog holds locks for longer where all processors are busy; a server tries again then."""
+    monkeypatch.setattr(storage.partitions, "LOCK_TIMEOUT", f"{PATIENCE_S:g}s")
 
 
 @pytest.fixture
@@ -88,6 +96,7 @@ def test_days_are_utc_days_whatever_the_time_zone_of_the_database(
     assert table_of(bare, insert_row(bare, midnight - timedelta(microseconds=1))) == names_around(TODAY)[6]
 
 
+@pytest.mark.one_postgres("rows are in the parts that nodes have of partitions")
 def test_a_row_lands_in_the_partition_of_its_day(connection: psycopg.Connection) -> None:
     expected = {
         TODAY: partition_name(TODAY),
@@ -103,17 +112,19 @@ def test_a_row_lands_in_the_partition_of_its_day(connection: psycopg.Connection)
     assert {day: table_of(connection, insert_row(connection, noon(day))) for day in expected} == expected
 
 
+@pytest.mark.one_postgres("Citus takes no COPY with a condition")
 def test_thousands_of_invented_dates_make_no_partition(connection: psycopg.Connection, writer: Writer) -> None:
     before = children(connection)
     first_us = microseconds(datetime(1, 1, 1, tzinfo=UTC))
     dates_us = [first_us + number * 1_800 * 86_400_000_000 for number in range(2_000)]
     stored = [submit(writer, encoded(timestamp=moment_us)) for moment_us in dates_us]
-    assert [stored.result(60) for stored in stored] == [1] * len(dates_us)
+    assert [stored.result(PATIENCE_S) for stored in stored] == [1] * len(dates_us)
     assert len({(row["timestamp"] - EPOCH).days for row in rows_by_id(connection)}) == len(dates_us)
     assert ensure_partitions(connection, TODAY) == []
     assert children(connection) == before
 
 
+@pytest.mark.one_postgres("rows are in the parts that nodes have of partitions")
 def test_a_row_that_was_too_far_ahead_is_moved_when_its_day_comes_near(connection: psycopg.Connection) -> None:
     near = insert_row(connection, noon(TODAY + timedelta(days=10)))
     later = insert_row(connection, noon(TODAY + timedelta(days=11)))
@@ -138,7 +149,7 @@ def test_rows_of_days_the_server_slept_through_are_kept(connection: psycopg.Conn
 def test_a_new_partition_has_the_indexes_of_the_table(connection: psycopg.Connection) -> None:
     count = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass"
     of_the_table = connection.execute(count, ("http_request_rows",)).fetchone()
-    assert of_the_table == (4,)
+    assert of_the_table == (3,)
     assert connection.execute(count, (partition_name(TODAY),)).fetchone() == of_the_table
 
 

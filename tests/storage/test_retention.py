@@ -11,9 +11,12 @@ from storage.keys.api_keys import create_key, list_keys
 from storage.keys.projects import create_project, delete_project
 from storage.partitions import ensure_partitions
 from storage.retention import delete_deleted_projects, delete_other_days, drop_day, expired_days, limit_of
+from tests.patience import PATIENCE_S
 from tests.storage.rows import PROJECT_NUMBER, count_rows, encoded, insert_row, rows_by_id
 from tests.storage.submitting import Writer, submit
 from tests.storage.waiting import transaction_holding
+
+pytestmark = pytest.mark.one_postgres("it is done shard by shard there, see tests/citus")
 
 NOW = datetime.now(UTC)
 KEPT_DAYS = 3
@@ -66,7 +69,7 @@ def test_a_transaction_that_uses_the_table_is_not_waited_for_and_writers_go_on(
     with transaction_holding(migrated_url, "LOCK TABLE ONLY http_request_rows IN ACCESS SHARE MODE"):
         with pytest.raises(psycopg.errors.LockNotAvailable):
             drop_day(connection, day)
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert drop_day(connection, day)
     assert drop_day(connection, day)  # somebody else was faster
 

@@ -17,6 +17,8 @@ from storage.partitions import ensure_partitions, partition_name
 from tests.storage.rows import rows_by_id
 from tests.storage.waiting import run_at_once
 
+pytestmark = pytest.mark.one_postgres("a database is distributed only after they are moved")
+
 OLD = [migration for migration in all_migrations() if migration.version < 7]
 OF_TODAY = """
 CREATE TABLE http_requests_{today} PARTITION OF http_requests

@@ -29,7 +29,7 @@ SELECT pid FROM pg_stat_activity
         OR %(stage)s = 'held up' AND state = 'active' AND wait_event_type = 'Lock'
         OR %(stage)s = 'filling' AND state = 'active' AND wait_event = 'ClientRead')
 """
-_TERMINATE = "SELECT pg_terminate_backend(%s, 10000)"
+_TERMINATE = "SELECT pg_terminate_backend(%s::integer, 10000)"
 
 _GATE = 42
 _ADD_GATE = f"""

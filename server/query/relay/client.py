@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
+from server.access.tasks import Task
 from server.errors import ServiceUnavailableError
 from server.query.relay.channel import connect
 from server.query.relay.frames import Call, Connection, Headers, Kind, Refusal
@@ -50,7 +51,15 @@ class QueryRelay:
         """`front_fd` is the front end of the channel."""
         self._front = socket.socket(fileno=front_fd)
 
-    async def ask(self, call: Call) -> Reply:
+    async def perform(self, task: Task) -> bytes:
+        """Have a task done and return its answer in msgpack. Raises IngestError as `Reply.read` does."""
+        reply = await self.ask(task)
+        try:
+            return await reply.read() or b""
+        finally:
+            reply.close()
+
+    async def ask(self, call: Call | Task) -> Reply:
         """Send a call and return its answer, once that begins. Raises ServiceUnavailableError."""
         try:
             connection = await connect(self._front)

@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
+from server.access.sessions import Identity
 from server.contract.query_method import QueryMethod
 from server.errors import ErrorCode, IngestError
 from server.observability.metrics import Protocol
 
 # What of the client's headers the service looks at.
-HEADERS: Final = ("x-seestack-key", "authorization", "cookie", "origin")
+HEADERS: Final = ("x-seestack-key", "authorization", "origin")
 
 _HEAD = struct.Struct("=BI")
 
@@ -21,13 +22,13 @@ _HEAD = struct.Struct("=BI")
 class Kind(IntEnum):
     """Kinds of frames; the payload of each but MESSAGE is msgpack."""
 
-    CALL = 0  # a Call
+    CALL = 0  # a Call or a Task
     START = 1  # headers of the answer; before any message, also before a refusal
     MESSAGE = 2  # bytes for the client as they are
     END = 3  # a Refusal, or nothing when the answer is complete
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, tag=True):
     """A query: its parameters as text (HTTP), or the message of the call (gRPC)."""
 
     method: QueryMethod
@@ -37,6 +38,8 @@ class Call(msgspec.Struct):
     headers: dict[str, str]
     parameters: list[tuple[str, str]] = []
     message: bytes = b""
+    session: Identity | None = None  # of a page, which then needs no key; set by a worker alone, from a signed cookie
+    is_shared: bool = False  # whether an answer that others got just now will do, as for a page that refreshes itself
 
 
 class Refusal(msgspec.Struct):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from server.access.tasks import Task
 from server.query.relay.channel import accept, take
 from server.query.relay.frames import Call, Connection
 
@@ -18,15 +19,17 @@ CALL_TIMEOUT_S = 10.0
 _logger = logging.getLogger(__name__)
 
 Answer = Callable[[Call, Connection], Coroutine[Any, Any, None]]
+Perform = Callable[[Task, Connection], Coroutine[Any, Any, None]]
 
 
 class RelayServer:
     """Serves the channel, on the event loop of a query process."""
 
-    def __init__(self, back_fd: int, answer: Answer) -> None:
-        """`back_fd` is the end of the channel for query processes; `answer` sends all frames of an answer."""
+    def __init__(self, back_fd: int, answer: Answer, perform: Perform) -> None:
+        """`back_fd` is the end of the channel for query processes; both functions send all frames of an answer."""
         self._back = socket.socket(fileno=back_fd)
         self._answer = answer
+        self._perform = perform
         self._calls: set[asyncio.Task[None]] = set()
         self._is_taking = False
         self._is_stopping = False
@@ -74,8 +77,9 @@ class RelayServer:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 _, payload = await connection.receive()
-            call = msgspec.msgpack.decode(payload, type=Call)
-            answering = asyncio.create_task(self._answer(call, connection))
+            call = msgspec.msgpack.decode(payload, type=Call | Task)
+            answer = self._answer(call, connection) if isinstance(call, Call) else self._perform(call, connection)
+            answering = asyncio.create_task(answer)
             leaving = asyncio.create_task(connection.closed())
             try:
                 await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)

@@ -8,8 +8,8 @@ from uuid import uuid4
 import psycopg
 
 from storage.endpoints import endpoint_of
-from storage.rollups.buckets import add_buckets
 from storage.rollups.groups import Level, Span
+from storage.rollups.stored_groups import KIND_BITS, decode_groups
 from storage.sketch import bucket_of
 
 LARGEST = 2**63 - 1
@@ -26,11 +26,8 @@ SELECT project, is_inbound, status_code / 100, method, host, path, coalesce(dura
        date_trunc(%s, "timestamp", 'UTC')::text
   FROM http_request_rows WHERE transaction < (SELECT mark FROM rollup_state)
 """
-_STORED = """
-SELECT project, is_inbound, status_class, method, host, endpoint, start::text,
-       requests, slow, duration_ms, request_bytes, response_bytes, buckets
-  FROM {table} WHERE level = %s
-"""
+_STORED = "SELECT project, start::text, groups FROM {table} WHERE level = %s"
+_NAMES = "SELECT project, number, method, host, endpoint FROM rollup_names"
 
 Sums = dict[tuple[object, ...], Counter[object]]
 
@@ -56,17 +53,16 @@ def sums_of_rows(connection: psycopg.Connection, span: Span, level: Level) -> Su
 
 def sums_of_rollups(connection: psycopg.Connection, span: Span, level: Level) -> Sums:
     """Return the sums that a table has, by group."""
+    names = {(project, number): tuple(texts) for project, number, *texts in connection.execute(_NAMES)}
     sums: Sums = {}
-    for *group, requests, slow, duration, request, response, data in connection.execute(
-        _STORED.format(table=span.table).encode(), (level,)
-    ):
-        total = sums.setdefault(tuple(group), Counter())
-        buckets: dict[int, int] = {}
-        add_buckets(buckets, data)
-        total.update(
-            {"requests": requests, "slow": slow, "duration": duration, "request": request, "response": response}
-        )
-        total.update(buckets)
+    for project, start, data in connection.execute(_STORED.format(table=span.table).encode(), (level,)):
+        for key, stored in decode_groups(data):
+            number, kind = divmod(key, 2**KIND_BITS)
+            group = (project, kind >= 16, kind % 16, *names.get((project, number), (None, None, None)), start)
+            total = sums.setdefault(group, Counter())
+            total.update({"requests": stored.requests, "slow": stored.slow, "duration": stored.duration_ms})
+            total.update({"request": stored.request_bytes, "response": stored.response_bytes})
+            total.update(stored.buckets)
     return {group: +total for group, total in sums.items()}
 
 

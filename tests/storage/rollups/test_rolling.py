@@ -11,16 +11,20 @@ from typing import Any
 import psycopg
 import pytest
 
+from server.compiled.aggregator import choose_summing
+from server.settings import Compiled
 from storage.database import connect
 from storage.rollups import rolling
-from storage.rollups.aggregation import ReferenceAggregator
 from storage.rollups.groups import Level, Span
 from storage.rollups.merging import KEPT_MINUTES_US, advance_limits, delete_old, merge_due, sum_up
 from storage.rollups.rolling import Pass, Roller
 from storage.rollups.state import begin_again, read_state
+from storage.rollups.summing import REFERENCE
 from tests.process.polling import wait_until
 from tests.storage.rollups.model import insert_random_rows, sums_of_rollups, sums_of_rows
 from tests.storage.waiting import run_at_once
+
+pytestmark = pytest.mark.one_postgres("rollups are kept shard by shard there, see tests/citus")
 
 ALL_OVER = "UPDATE rollup_unmerged SET due_at = now()"
 # As if this many hours had passed since the schema was made.
@@ -31,16 +35,16 @@ UPDATE rollup_state SET hours_until = hours_until - %(by)s::interval, minutes_fr
 ROLL_FOR_EVER = """
 import sys
 from storage.database import connect
-from storage.rollups.aggregation import ReferenceAggregator
 from storage.rollups.rolling import Pass, Roller
 from storage.rollups.merging import merge_due, sum_up
-roller = Roller(ReferenceAggregator)
+from storage.rollups.summing import REFERENCE
+roller = Roller(REFERENCE)
 with connect(sys.argv[1]) as connection:
     while True:
         roller.roll(connection)
         connection.execute("UPDATE rollup_unmerged SET due_at = now()")
-        merge_due(connection)
-        sum_up(connection)
+        merge_due(connection, REFERENCE)
+        sum_up(connection, REFERENCE)
         print(flush=True)
 """
 
@@ -59,7 +63,7 @@ def _rolling(url: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.fixture
 def roller() -> Roller:
-    return Roller(ReferenceAggregator)
+    return Roller(REFERENCE)
 
 
 @pytest.fixture
@@ -112,17 +116,17 @@ def reached_end(connection: psycopg.Connection) -> bool:
 
 @pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("seed", range(3))
-def test_rollups_are_the_sums_over_the_rows(
-    connection: psycopg.Connection, migrated_url: str, roller: Roller, seed: int
-) -> None:
+def test_rollups_are_the_sums_over_the_rows(connection: psycopg.Connection, migrated_url: str, seed: int) -> None:
     source = random.Random(seed)
+    summing = choose_summing(Compiled.AUTO) if seed % 2 else REFERENCE
+    roller = Roller(summing)
     actions: dict[str, Any] = {
         "insert": lambda: insert_random_rows(connection, source, source.randrange(1, 120)),
         "roll": lambda: roller.roll(connection),
-        "merge": lambda: (connection.execute(ALL_OVER), merge_due(connection)),
-        "sum up": lambda: [sum_up(connection) for _ in range(source.randrange(1, 40))],
+        "merge": lambda: (connection.execute(ALL_OVER), merge_due(connection, summing)),
+        "sum up": lambda: [sum_up(connection, summing) for _ in range(source.randrange(1, 40))],
         "limits": lambda: (advance_limits(connection, None), delete_old(connection)),
-        "start again": lambda: Roller.__init__(roller, ReferenceAggregator),
+        "start again": lambda: Roller.__init__(roller, summing),
     }
     with ExitStack() as stack:
         others = [stack.enter_context(connect(migrated_url)) for _ in range(2)]
@@ -186,7 +190,7 @@ def test_two_rollers_at_once_count_each_row_once(connection: psycopg.Connection,
         insert_random_rows(connection, source, 20)
 
     def run() -> int:
-        rows, mine = 0, Roller(ReferenceAggregator)
+        rows, mine = 0, Roller(REFERENCE)
         with connect(migrated_url) as own:
             while not reached_end(own):
                 rows += (mine.roll(own) or EMPTY).rows
@@ -227,7 +231,7 @@ def test_minutes_go_after_two_days(connection: psycopg.Connection, roller: Rolle
     connection.execute(EARLIER, {"by": "30 hours"})
     insert_random_rows(connection, random.Random(4), 200)
     roll_all(roller, connection)
-    while sum_up(connection):
+    while sum_up(connection, REFERENCE):
         pass
     assert advance_limits(connection, None)
     assert delete_old(connection) > 0

@@ -11,13 +11,17 @@ from storage.errors import SpoolOwnerError, StorageUnavailableError
 from storage.spool.drain import Drainer
 from storage.spool.spool import Spool
 from storage.writing.claims import make_claim
+from storage.writing.destination import Database
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
+from tests.patience import PATIENCE_S
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import PROJECT_NUMBER, count_rows, encoded, make_columns, refused_batch, rows_by_id
 from tests.storage.submitting import open_writer, submit
 from tests.storage.waiting import closed_gate, count_waiting, terminate_backends, wait_until
+
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
 
 PROJECT = uuid4()
 
@@ -27,7 +31,7 @@ class Drain:
 
     def __init__(self, loop: EventLoop, spool: Spool, url: str) -> None:
         self.loop = loop
-        self.drainer = loop.call(lambda: Drainer(spool, url, name="tests"))
+        self.drainer = loop.call(lambda: Drainer(spool, Database(url), name="tests"))
 
     def drain(self) -> bool:
         return self.loop.run(self.drainer.drain())
@@ -107,7 +111,7 @@ def test_a_backend_that_may_still_store_them_is_ended_first(
         wait_until(draining.done)
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         open_gate()
-        assert second.result(20)
+        assert second.result(PATIENCE_S)
     successor.close()
     assert count_rows(connection) == 2
     assert spool.status().batches == 0
@@ -118,8 +122,8 @@ def test_batches_sent_again_in_the_meantime_are_stored_once(
 ) -> None:
     spool.append([keyed("repeated"), keyed("new"), keyed("reused", b"spooled"), encoded()])
     with open_writer(loop, migrated_url) as writer:
-        assert submit(writer, keyed("repeated")).result(20) == 1
-        assert submit(writer, keyed("reused", b"stored")).result(20) == 1
+        assert submit(writer, keyed("repeated")).result(PATIENCE_S) == 1
+        assert submit(writer, keyed("reused", b"stored")).result(PATIENCE_S) == 1
     assert drain.drain()
     assert count_rows(connection) == 4
     assert (spool.status().batches, spool.status().refused) == (0, 1)
@@ -153,7 +157,7 @@ def test_a_connection_lost_in_the_middle_doubles_nothing(
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         terminate_backends(connection)
         with pytest.raises(StorageUnavailableError):
-            draining.result(20)
+            draining.result(PATIENCE_S)
         open_gate()
     assert drain.drain()
     assert count_rows(connection) == len({row["id"] for row in rows_by_id(connection)}) == 3

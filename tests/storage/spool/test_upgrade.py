@@ -38,6 +38,7 @@ def old_spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path, max_bytes=SPACIOUS)
 
 
+@pytest.mark.one_postgres("batches of version 1 are brought into the form of now there, see tests/citus")
 def test_what_version_1_acknowledged_is_stored_once(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str, old_spool: Spool
 ) -> None:
@@ -95,6 +96,7 @@ def test_each_lot_is_of_one_form(spool: Spool) -> None:
     assert seen == [batches[:2], batches[2:3], batches[3:]]
 
 
+@pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
 def test_batches_of_several_forms_are_drained(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str, spool: Spool
 ) -> None:

@@ -18,6 +18,8 @@ from tests.storage.event_loop import EventLoop
 from tests.storage.processes import kill_server
 from tests.storage.rows import count_rows, encoded, insert_row
 
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
+
 LookUp = Callable[..., list[int]]
 NAME = "seestack-ingest other"
 

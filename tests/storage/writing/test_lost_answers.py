@@ -15,6 +15,7 @@ from storage.writing.copier import Copier
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.slow_path import SlowPath
+from tests.patience import PATIENCE_S
 from tests.storage.cutting_proxy import cutting_proxy
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import PROJECT_NUMBER, count_rows, encoded, make_columns
@@ -22,11 +23,15 @@ from tests.storage.spool.test_drain import Drain
 from tests.storage.submitting import open_writer, submit
 from tests.storage.waiting import backends, closed_gate, count_waiting, terminate_backends, wait_until
 
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
+
 _AWAIT_STANDBY = "ALTER SYSTEM SET synchronous_standby_names = 'nobody'"
 _AWAIT_NO_STANDBY = "ALTER SYSTEM RESET synchronous_standby_names"
 _NAMES = "SELECT current_setting('synchronous_standby_names')"
 _RELOAD = "SELECT pg_reload_conf()"
-_WAITS_FOR_STANDBY = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+_WAITS_FOR_STANDBY = """
+SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()
+"""
 
 
 def keyed() -> EncodedBatch:
@@ -76,10 +81,10 @@ def test_a_commit_whose_answer_is_lost_is_found(
         cutting_proxy(loop, migrated_url, data_folder, answer=answer) as proxy,
         open_writer(loop, proxy.url, spool=optional_spool) as writer,
     ):
-        assert submit(writer, batch).result(20) == 2
+        assert submit(writer, batch).result(PATIENCE_S) == 2
         assert proxy.cuts == 1
         if batch.claim is not None:
-            assert submit(writer, batch).result(20) == 2
+            assert submit(writer, batch).result(PATIENCE_S) == 2
     assert_stored_once(loop, connection, migrated_url, optional_spool)
 
 
@@ -98,7 +103,7 @@ def test_a_copy_that_is_cut_off_before_its_commit_is_stored_by_another(
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         assert terminate_backends(connection, "held up") == 1
         open_gate()
-        assert stored.result(20) == 2
+        assert stored.result(PATIENCE_S) == 2
     assert_stored_once(loop, connection, migrated_url, optional_spool)
 
 
@@ -122,15 +127,15 @@ def test_a_transaction_in_progress_is_ended_before_another_stores_the_batch(
         wait_until(lambda: count_waiting(connection, "advisory") == 1)
         (abandoned,) = backends(connection, "held up")
         if optional_spool is not None:
-            assert stored.result(20) == 2
+            assert stored.result(PATIENCE_S) == 2
             drain = Drain(loop, optional_spool, migrated_url)
             draining = loop.start(drain.drainer.drain())
         wait_until(lambda: abandoned not in backends(connection))
         open_gate()
         if optional_spool is not None:
-            draining.exception(20)
+            draining.exception(PATIENCE_S)
             drain.close()
-        assert stored.result(20) == 2
+        assert stored.result(PATIENCE_S) == 2
     assert_stored_once(loop, connection, migrated_url, optional_spool)
 
 
@@ -146,7 +151,7 @@ def test_a_commit_that_the_server_reports_as_an_error_is_found(
         stored = submit(writer, batch)
         wait_until(lambda: connection.execute(_WAITS_FOR_STANDBY).fetchone() == (1,))
         assert terminate_backends(connection) == 1
-        assert stored.result(20) == 2
+        assert stored.result(PATIENCE_S) == 2
     assert_stored_once(loop, connection, migrated_url, optional_spool)
 
 

@@ -9,8 +9,11 @@ import pytest
 from storage.errors import BatchRefusedError
 from storage.writing.claims import make_claim
 from storage.writing.row_encoding import Column, EncodedBatch, RowFormat
+from tests.patience import PATIENCE_S
 from tests.storage.rows import count_rows, encoded, refused_batch
 from tests.storage.submitting import Writer, submit, submit_together
+
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
 
 _NOTES = RowFormat("notes", (Column("timestamp", "timestamptz"), Column("note", "text")))
 _CREATE = """
@@ -40,7 +43,7 @@ def test_batches_that_take_turns_are_all_stored(
 ) -> None:
     batches = [(encoded(), encoded_note(with_key=with_key)) for _ in range(50)]
     stored = submit_together(writer, list(chain.from_iterable(batches)))
-    assert [each.result(20) for each in stored] == list(repeat(1, 100))
+    assert [each.result(PATIENCE_S) for each in stored] == list(repeat(1, 100))
     assert (count_rows(connection), count_notes(connection)) == (50, 50)
 
 
@@ -48,8 +51,8 @@ def test_a_batch_that_is_refused_does_no_harm_to_those_of_the_other_table(
     connection: psycopg.Connection, writer: Writer
 ) -> None:
     refused, *others = submit_together(writer, [refused_batch(), *(encoded_note() for _ in range(10))])
-    assert [each.result(20) for each in others] == list(repeat(1, 10))
+    assert [each.result(PATIENCE_S) for each in others] == list(repeat(1, 10))
     with pytest.raises(BatchRefusedError):
-        refused.result(20)
-    assert submit(writer, encoded()).result(20) == 1
+        refused.result(PATIENCE_S)
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert (count_rows(connection), count_notes(connection)) == (1, 10)

@@ -10,6 +10,7 @@ import pytest
 from storage.errors import BatchRefusedError, StorageUnavailableError, WriterOverloadedError
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.writer import EventWriter
+from tests.patience import PATIENCE_S
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import (
@@ -23,7 +24,7 @@ from tests.storage.rows import (
     rows_by_transaction,
     stored_traces,
 )
-from tests.storage.submitting import Stored, Writer, submit, submit_together, submit_withdrawn, withdraw
+from tests.storage.submitting import Stored, Writer, open_writer, submit, submit_together, submit_withdrawn, withdraw
 from tests.storage.waiting import (
     backends,
     busy_writer,
@@ -35,6 +36,8 @@ from tests.storage.waiting import (
     wait_until_filling,
 )
 
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
+
 _NOTE_SETTING = """
 CREATE TABLE noted (setting text);
 CREATE FUNCTION note_setting() RETURNS trigger LANGUAGE plpgsql AS
@@ -45,7 +48,7 @@ CREATE TRIGGER note AFTER INSERT ON http_request_rows EXECUTE FUNCTION note_sett
 
 def test_a_batch_is_stored_when_its_submitter_is_told(connection: psycopg.Connection, writer: Writer) -> None:
     columns = make_columns(3)
-    assert submit(writer, HTTP_REQUESTS.encode(PROJECT_NUMBER, columns)).result(20) == 3
+    assert submit(writer, HTTP_REQUESTS.encode(PROJECT_NUMBER, columns)).result(PATIENCE_S) == 3
     assert stored_traces(connection) == sorted(columns["trace_id"])
 
 
@@ -54,7 +57,8 @@ def test_a_commit_is_on_disk_before_the_submitter_is_told_whatever_the_default(
 ) -> None:
     connection.execute(_NOTE_SETTING.encode())
     set_default(migrated_url, "synchronous_commit", "off")
-    assert submit(Writer(loop, migrated_url), encoded()).result(20) == 1
+    with open_writer(loop, migrated_url) as writer:
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert connection.execute("SELECT setting FROM noted").fetchall() == [("on",)]
 
 
@@ -73,7 +77,7 @@ def test_many_threads_at_once_get_exactly_what_they_are_told_stored(
         acknowledged: list[str] = []
         for traces, stored in submitted:
             try:
-                assert stored.result(60) == len(traces)
+                assert stored.result(PATIENCE_S) == len(traces)
             except BatchRefusedError:
                 continue
             acknowledged += traces
@@ -88,7 +92,7 @@ def test_a_lone_batch_does_not_wait_for_others(
 ) -> None:
     monkeypatch.setattr(EventWriter, "MAX_FLUSH_AGE_S", 3_600)
     for _ in range(20):
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_transactions(connection) == 20
 
 
@@ -98,8 +102,8 @@ def test_a_batch_that_comes_after_many_is_not_left_waiting_for_as_many_again(
     """A timer may fire a bit early, and be the only one."""
     monkeypatch.setattr(EventWriter, "CLOCK_TOLERANCE_S", 0.0, raising=False)
     for _ in range(20):
-        assert [stored.result(20) for stored in submit_together(writer, [encoded()] * 5)] == [1] * 5
-        assert submit(writer, encoded()).result(20) == 1
+        assert [stored.result(PATIENCE_S) for stored in submit_together(writer, [encoded()] * 5)] == [1] * 5
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 120
 
 
@@ -125,8 +129,8 @@ def test_batches_that_wait_leave_together_in_one_transaction(
     with busy_writer(writer, connection, migrated_url) as (busy, release):
         queued = [submit(writer, encoded(2)) for _ in range(50)]
         release()
-        assert [stored.result(20) for stored in queued] == [2] * 50
-        assert busy.result(20) == 1
+        assert [stored.result(PATIENCE_S) for stored in queued] == [2] * 50
+        assert busy.result(PATIENCE_S) == 1
     assert (count_transactions(connection), count_rows(connection)) == (1, 101)
 
 
@@ -137,8 +141,8 @@ def test_batches_that_come_during_a_commit_leave_together_in_the_next(
         following = [submit(writer, encoded(2)) for _ in range(50)]
         assert not committing.done()
         release()
-        assert [stored.result(20) for stored in following] == [2] * 50
-        assert committing.result(20) == 1
+        assert [stored.result(PATIENCE_S) for stored in following] == [2] * 50
+        assert committing.result(PATIENCE_S) == 1
     assert (count_transactions(connection), count_rows(connection)) == (2, 101)
 
 
@@ -151,9 +155,9 @@ def test_a_client_that_a_commit_answered_is_in_time_for_the_next_one(
         following = submit(writer, encoded())
         wait_until_filling(connection)
         release()
-        assert committing.result(20) == 1
+        assert committing.result(PATIENCE_S) == 1
         again = submit(writer, encoded())
-        assert (following.result(20), again.result(20)) == (1, 1)
+        assert (following.result(PATIENCE_S), again.result(PATIENCE_S)) == (1, 1)
     assert (count_transactions(connection), count_rows(connection)) == (2, 3)
 
 
@@ -164,7 +168,7 @@ def test_what_is_too_much_for_one_flush_is_split(
     with busy_writer(writer, connection, migrated_url) as (busy, release):
         queued = [submit(writer, batch) for _ in range(6)]
         release()
-        assert [stored.result(20) for stored in [busy, *queued]] == [1] * 7
+        assert [stored.result(PATIENCE_S) for stored in [busy, *queued]] == [1] * 7
     # A flush is full with what exceeds it.
     assert rows_by_transaction(connection, "length(path) > 1000000") == [2, 2, 2]
 
@@ -173,7 +177,7 @@ def test_what_is_too_much_for_one_flush_is_split(
 def test_a_batch_larger_than_a_flush_is_stored(connection: psycopg.Connection, writer: Writer, factor: int) -> None:
     large = encoded(path="x" * (EventWriter.MAX_FLUSH_BYTES * factor + 1))
     batches = [encoded(2), large, encoded(3)]
-    assert [stored.result(20) for stored in submit_together(writer, batches)] == [2, 1, 3]
+    assert [stored.result(PATIENCE_S) for stored in submit_together(writer, batches)] == [2, 1, 3]
     assert count_rows(connection) == 6
 
 
@@ -184,8 +188,8 @@ def test_thirty_mebibytes_at_once_are_stored_once_the_table_can_be_written(
     with busy_writer(writer, connection, migrated_url) as (busy, release):
         queued = submit_together(writer, batches)
         release()
-        assert [stored.result(30) for stored in queued] == [10] * 300
-        assert busy.result(20) == 1
+        assert [stored.result(PATIENCE_S) for stored in queued] == [10] * 300
+        assert busy.result(PATIENCE_S) == 1
     assert count_rows(connection) == 3_001
 
 
@@ -198,8 +202,8 @@ def test_a_server_that_reads_slowly_is_waited_for(
         following = submit_together(writer, batches)
         wait_until(lambda: count_waiting(connection) == 2)
         release()
-        assert [stored.result(30) for stored in following] == [10] * 120
-        assert committing.result(20) == 1
+        assert [stored.result(PATIENCE_S) for stored in following] == [10] * 120
+        assert committing.result(PATIENCE_S) == 1
     assert count_rows(connection) == 1_201
 
 
@@ -215,9 +219,9 @@ def test_a_full_writer_refuses_at_once_and_keeps_what_it_took(
         accepted.append(submit(writer, encoded()))
         assert not any(stored.done() for stored in accepted)
         release()
-        assert [stored.result(30) for stored in accepted] == [1] * (room + 2)
+        assert [stored.result(PATIENCE_S) for stored in accepted] == [1] * (room + 2)
     assert count_rows(connection) == room + 2
-    assert submit(writer, batch).result(20) == 1
+    assert submit(writer, batch).result(PATIENCE_S) == 1
 
 
 def test_what_is_being_committed_or_filled_counts_as_taken(
@@ -231,8 +235,8 @@ def test_what_is_being_committed_or_filled_counts_as_taken(
         with pytest.raises(WriterOverloadedError):
             submit(writer, large)
         release()
-        assert (committing.result(20), filling.result(20)) == (1, 2)
-    assert submit(writer, large).result(20) == 1
+        assert (committing.result(PATIENCE_S), filling.result(PATIENCE_S)) == (1, 2)
+    assert submit(writer, large).result(PATIENCE_S) == 1
 
 
 def test_the_room_of_a_full_writer_comes_back(
@@ -247,9 +251,9 @@ def test_the_room_of_a_full_writer_comes_back(
                 submit(writer, batch)
             submit_withdrawn(writer, encoded())
             release()
-            assert kept.result(20) == 1
+            assert kept.result(PATIENCE_S) == 1
         with pytest.raises(BatchRefusedError):
-            submit(writer, refused).result(20)
+            submit(writer, refused).result(PATIENCE_S)
     assert count_rows(connection) == 6
 
 
@@ -261,7 +265,7 @@ def test_a_withdrawn_batch_that_is_queued_is_not_stored(
         submit_withdrawn(writer, encoded(user_id="withdrawn"))
         after = submit(writer, encoded(user_id="kept"))
         release()
-        assert (before.result(20), after.result(20)) == (1, 1)
+        assert (before.result(PATIENCE_S), after.result(PATIENCE_S)) == (1, 1)
     users = connection.execute("SELECT user_id FROM http_requests WHERE user_id IS NOT NULL").fetchall()
     assert users == [("kept",), ("kept",)]
 
@@ -274,7 +278,7 @@ def test_a_writer_whose_batches_were_all_withdrawn_goes_on(
             submit_withdrawn(writer, encoded())
         withdraw(writer, busy)
         release()
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
@@ -285,7 +289,7 @@ def test_a_batch_withdrawn_while_it_is_committed_disturbs_no_other(
         following = submit(writer, encoded(2))
         withdraw(writer, committing)
         release()
-        assert following.result(20) == 2
+        assert following.result(PATIENCE_S) == 2
     assert count_rows(connection) == 3
 
 
@@ -297,8 +301,8 @@ def test_close_writes_what_is_taken(connection: psycopg.Connection, writer: Writ
             wait_until(lambda: is_closed(writer))
             assert not closed.done()
             release()
-    assert [stored.result(20) for stored in [busy, *queued]] == [1] * 11
-    assert isinstance(refused.exception(20), BatchRefusedError)
+    assert [stored.result(PATIENCE_S) for stored in [busy, *queued]] == [1] * 11
+    assert isinstance(refused.exception(PATIENCE_S), BatchRefusedError)
     assert count_rows(connection) == 11
 
 
@@ -331,7 +335,7 @@ def test_close_during_a_commit_does_not_wait_longer_than_it_is_told_and_fails_th
 def test_close_of_an_idle_writer_waits_for_nothing(
     loop: EventLoop, connection: psycopg.Connection, writer: Writer, migrated_url: str
 ) -> None:
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     writer.close(timeout_s=3_600)
     wait_until(lambda: backends(connection) == [])
     Writer(loop, migrated_url).close(timeout_s=3_600)
@@ -353,4 +357,4 @@ def is_closed(writer: Writer) -> bool:
 
 
 def is_unavailable(stored: Stored) -> bool:
-    return isinstance(stored.exception(20), StorageUnavailableError)
+    return isinstance(stored.exception(PATIENCE_S), StorageUnavailableError)

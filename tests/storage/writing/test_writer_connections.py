@@ -9,6 +9,7 @@ import pytest
 
 from storage.errors import StorageUnavailableError
 from storage.writing.slow_path import SlowPath
+from tests.patience import PATIENCE_S
 from tests.storage.cutting_proxy import cutting_proxy
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
@@ -26,6 +27,8 @@ from tests.storage.waiting import (
     wait_until_filling,
 )
 
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
+
 
 def test_connections_lost_while_idle_cost_no_batch(
     connection: psycopg.Connection, writer: Writer, migrated_url: str
@@ -35,20 +38,20 @@ def test_connections_lost_while_idle_cost_no_batch(
         wait_until_filling(connection)
     wait_until(lambda: count_rows(connection) == 2)
     assert terminate_backends(connection, "idle") == 2
-    assert [stored.result(20) for stored in submit_together(writer, [encoded()] * 3)] == [1] * 3
+    assert [stored.result(PATIENCE_S) for stored in submit_together(writer, [encoded()] * 3)] == [1] * 3
     assert count_rows(connection) == 5
 
 
 def test_connections_lost_while_idle_and_not_noticed_yet_cost_no_batch(
     connection: psycopg.Connection, writer: Writer
 ) -> None:
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
     def lose_and_submit() -> list[Stored]:
         terminate_backends(connection)
         return submit_on_loop(writer, [encoded(path="x" * 100_000) for _ in range(5)])
 
-    assert [stored.result(20) for stored in writer.loop.call(lose_and_submit)] == [1] * 5
+    assert [stored.result(PATIENCE_S) for stored in writer.loop.call(lose_and_submit)] == [1] * 5
     assert count_rows(connection) == 6
 
 
@@ -61,7 +64,7 @@ def test_a_flush_cut_off_before_its_rows_were_sent_is_tried_again(
             assert terminate_backends(connection, "held up") == 1
             wait_until(lambda: count_waiting(connection) == 1)
         release()
-        assert (busy.result(20), queued.result(20)) == (1, 2)
+        assert (busy.result(PATIENCE_S), queued.result(PATIENCE_S)) == (1, 2)
     assert count_rows(connection) == 3
 
 
@@ -74,7 +77,7 @@ def test_a_flush_cut_off_while_rows_are_added_is_tried_again(
         assert terminate_backends(connection, "filling") == 1
         filling.append(submit(writer, encoded(4)))
         release()
-        assert [stored.result(20) for stored in [committing, *filling]] == [1, 2, 3, 4]
+        assert [stored.result(PATIENCE_S) for stored in [committing, *filling]] == [1, 2, 3, 4]
     assert count_rows(connection) == 10
 
 
@@ -90,7 +93,7 @@ def test_a_flush_cut_off_and_not_noticed_yet_while_rows_are_added_is_tried_again
         wait_until_filling(connection)
         added = writer.loop.call(lose_and_submit)
         release()
-        assert [stored.result(20) for stored in [committing, filling, *added]] == [1, 2] + [1] * 10
+        assert [stored.result(PATIENCE_S) for stored in [committing, filling, *added]] == [1, 2] + [1] * 10
     assert count_rows(connection) == 13
 
 
@@ -108,7 +111,7 @@ def test_a_flush_cut_off_between_its_start_and_its_first_row_is_tried_again(
             assert terminate_backends(connection, "filling") == 1
 
         writer.loop.call(release_and_lose)
-        assert [stored.result(20) for stored in [busy, *queued]] == [1] * 11
+        assert [stored.result(PATIENCE_S) for stored in [busy, *queued]] == [1] * 11
     assert count_rows(connection) == 11
 
 
@@ -120,7 +123,7 @@ def test_a_flush_cut_off_while_it_is_committed_is_not_stored_twice(
         wait_until_filling(connection)
         assert terminate_backends(connection, "held up") == 1
         release()
-        assert (committing.result(20), filling.result(20)) == (1, 2)
+        assert (committing.result(PATIENCE_S), filling.result(PATIENCE_S)) == (1, 2)
     assert count_rows(connection) == 3
 
 
@@ -139,7 +142,7 @@ def test_a_flush_cut_off_with_unread_rows_is_not_stored_twice(
         release()
         acknowledged = sum(map(rows_acknowledged, [committing, *others]))
     assert count_rows(connection) == acknowledged
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def test_all_connections_cut_off_at_work_store_nothing_twice(
@@ -152,7 +155,7 @@ def test_all_connections_cut_off_at_work_store_nothing_twice(
         release()
         acknowledged = rows_acknowledged(committing) + rows_acknowledged(filling)
     assert count_rows(connection) == acknowledged
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def test_a_commit_that_was_answered_before_the_connection_was_lost_is_acknowledged(
@@ -166,8 +169,8 @@ def test_a_commit_that_was_answered_before_the_connection_was_lost_is_acknowledg
             assert terminate_backends(connection) == 1
 
         writer.loop.call(release_and_lose)
-        assert committing.result(20) == 1
-    assert submit(writer, encoded()).result(20) == 1
+        assert committing.result(PATIENCE_S) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 2
 
 
@@ -176,9 +179,9 @@ def test_a_flush_whose_answer_is_cut_off_is_not_stored_twice(
     loop: EventLoop, connection: psycopg.Connection, migrated_url: str, data_folder: Path, share: float
 ) -> None:
     with cutting_proxy(loop, migrated_url, data_folder, share=share) as proxy, open_writer(loop, proxy.url) as writer:
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
         assert proxy.cuts == 1
-        assert submit(writer, encoded(2)).result(20) == 2
+        assert submit(writer, encoded(2)).result(PATIENCE_S) == 2
     assert count_rows(connection) == 3
 
 
@@ -190,14 +193,14 @@ def test_a_statement_that_is_cancelled_is_not_stored_twice(
         connection.execute(cancel)
         wait_until(lambda: count_waiting(connection) == 1)
         release()
-        assert starting.result(20) == 1
+        assert starting.result(PATIENCE_S) == 1
     with committing_writer(writer, connection, migrated_url) as (committing, release):
         before = backends(connection, "held up")
         connection.execute(cancel)
         wait_until(lambda: backends(connection, "held up") != before)
         release()
     assert count_rows(connection) == 1 + rows_acknowledged(committing)
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def test_a_second_try_cut_off_while_it_is_committed_is_not_stored_twice(
@@ -214,7 +217,7 @@ def test_a_second_try_cut_off_while_it_is_committed_is_not_stored_twice(
         assert terminate_backends(connection, "held up") == 1
         open_gate()
     assert count_rows(connection) == rows_acknowledged(retried)
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def test_close_beside_a_connection_that_is_lost_ends_quietly(
@@ -242,7 +245,7 @@ def test_connections_cut_off_at_random_lose_and_double_nothing(connection: psyco
             terminate_backends(connection, chooser.choice(["any", "idle", "held up", "filling"]))
             time.sleep(chooser.uniform(0, 0.04))
     load.assert_stored(connection)
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def test_a_database_that_goes_away_and_comes_back_at_random_loses_and_doubles_nothing(
@@ -260,12 +263,12 @@ def test_a_database_that_goes_away_and_comes_back_at_random_loses_and_doubles_no
                 door.open()
         load.assert_stored(connection)
         monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 3_600.0)
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
 
 
 def rows_acknowledged(stored: Stored) -> int:
     """Wait for a batch and return its number of rows if it was stored, 0 if the database was not available."""
     try:
-        return stored.result(20)
+        return stored.result(PATIENCE_S)
     except StorageUnavailableError:
         return 0

@@ -13,6 +13,7 @@ from storage.writing.copier import Copier
 from storage.writing.database_health import DatabaseHealth
 from storage.writing.slow_path import SlowPath
 from storage.writing.writer import EventWriter
+from tests.patience import PATIENCE_S
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.event_loop import EventLoop
 from tests.storage.rows import count_rows, encoded, refused_batch
@@ -25,6 +26,8 @@ from tests.storage.waiting import (
     terminate_backends,
     wait_until,
 )
+
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
 
 QUICK_S = 0.2
 SHORT_S = 0.5
@@ -41,7 +44,7 @@ CREATE TRIGGER slowness AFTER INSERT ON http_request_rows EXECUTE FUNCTION be_sl
 def far_writer(loop: EventLoop, door: DatabaseDoor) -> Iterator[Writer]:
     """A writer that has a connection through the door."""
     with open_writer(loop, door.url) as writer:
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
         yield writer
 
 
@@ -82,8 +85,8 @@ def test_batches_of_a_short_outage_are_stored_once_it_is_over(
     late = submit_together(far_writer, [encoded(3) for _ in range(20)])
     assert wait([*early, *late], timeout=SHORT_S).done == set()
     door.open()
-    assert [stored.result(20) for stored in [*early, *late]] == [2] * 20 + [3] * 20
-    assert submit(far_writer, encoded()).result(20) == 1
+    assert [stored.result(PATIENCE_S) for stored in [*early, *late]] == [2] * 20 + [3] * 20
+    assert submit(far_writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 102
 
 
@@ -100,7 +103,7 @@ def test_batches_of_a_long_outage_fail_and_later_ones_are_stored(
         assert all(map(is_unavailable, lost))
         take_time(monkeypatch)
         door.open()
-        assert submit(far_writer, encoded()).result(20) == 1
+        assert submit(far_writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 3
 
 
@@ -123,7 +126,7 @@ def test_a_writer_made_while_the_database_is_down_works_once_it_is_there(
         assert is_unavailable(submit(writer, encoded()))
         take_time(monkeypatch)
         door.open()
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
@@ -137,7 +140,7 @@ def test_a_batch_withdrawn_during_an_outage_is_not_stored(
     withdraw(far_writer, first)
     submit_withdrawn(far_writer, encoded(user_id="withdrawn"))
     door.open()
-    assert second.result(20) == 1
+    assert second.result(PATIENCE_S) == 1
     users = connection.execute("SELECT user_id FROM http_requests WHERE user_id IS NOT NULL").fetchall()
     assert users == [("kept",)]
 
@@ -150,8 +153,8 @@ def test_a_refused_batch_of_an_outage_fails_alone(
     before, refused, after = submit_together(far_writer, [encoded(2), refused_batch(), encoded(3)])
     wait_until(lambda: is_down(far_writer))
     door.open()
-    assert (before.result(20), after.result(20)) == (2, 3)
-    assert refused.exception(20) is not None
+    assert (before.result(PATIENCE_S), after.result(PATIENCE_S)) == (2, 3)
+    assert refused.exception(PATIENCE_S) is not None
     assert count_rows(connection) == 6
 
 
@@ -165,7 +168,7 @@ def test_more_than_one_flush_of_an_outage_is_stored(
     stored = submit_together(far_writer, batches)
     wait_until(lambda: is_down(far_writer))
     door.open()
-    assert [batch.result(30) for batch in stored] == [1] * 16
+    assert [batch.result(PATIENCE_S) for batch in stored] == [1] * 16
     assert count_rows(connection) == 17
 
 
@@ -179,7 +182,7 @@ def test_the_room_of_batches_that_failed_comes_back(
         assert is_unavailable(submit(far_writer, batch))
     take_time(monkeypatch)
     door.open()
-    assert submit(far_writer, batch).result(20) == 1
+    assert submit(far_writer, batch).result(PATIENCE_S) == 1
 
 
 @pytest.mark.usefixtures("long_patience")
@@ -205,7 +208,7 @@ def test_close_during_an_outage_waits_until_it_is_over(
     with in_background(lambda: far_writer.close(timeout_s=20)) as closed:
         assert wait([closed], timeout=SHORT_S).done == set()
         door.open()
-    assert stored.result(20) == 1
+    assert stored.result(PATIENCE_S) == 1
     assert count_rows(connection) == 2
 
 
@@ -219,7 +222,7 @@ def test_a_server_that_takes_no_rows_for_long_fails_batches_and_takes_later_ones
         assert is_unavailable(queued)
         take_time(monkeypatch)
         release()
-        assert submit(writer, encoded(2)).result(20) == 2
+        assert submit(writer, encoded(2)).result(PATIENCE_S) == 2
     assert count_rows(connection) == 2
 
 
@@ -233,7 +236,7 @@ def test_a_server_that_takes_no_rows_is_not_filled_with_connections(
         assert count_waiting(connection) <= 5
         take_time(monkeypatch)
         release()
-        assert busy.result(20) == 1
+        assert busy.result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
@@ -245,7 +248,7 @@ def test_a_commit_that_is_not_answered_in_time_is_not_stored_twice(
     slow = submit(writer, encoded())
     wait_until(lambda: is_down(writer))
     connection.execute("DROP TRIGGER slowness ON http_request_rows")
-    assert (slow.result(20), submit(writer, encoded(2)).result(20)) == (1, 2)
+    assert (slow.result(PATIENCE_S), submit(writer, encoded(2)).result(PATIENCE_S)) == (1, 2)
     assert count_rows(connection) == 3
 
 
@@ -258,7 +261,7 @@ def test_a_commit_that_stays_without_answer_fails_its_batch_and_is_not_made_late
         wait_until(lambda: count_waiting(connection) == 0)
         open_gate()
     take_time(monkeypatch)
-    assert submit(writer, encoded(2)).result(20) == 2
+    assert submit(writer, encoded(2)).result(PATIENCE_S) == 2
     assert count_rows(connection) == 2
 
 
@@ -267,11 +270,11 @@ def test_a_database_that_was_down_at_first_is_used_once_it_is_up(
 ) -> None:
     door.shut()
     with open_writer(loop, door.url, spool=spool) as writer:
-        assert submit(writer, encoded()).result(20) == 1
+        assert submit(writer, encoded()).result(PATIENCE_S) == 1
         assert is_down(writer)
         door.open()
         wait_until(lambda: not is_down(writer))
-        assert submit(writer, encoded(2)).result(20) == 2
+        assert submit(writer, encoded(2)).result(PATIENCE_S) == 2
     assert spool.status().batches == 1
     assert count_rows(connection) == 2
 
@@ -296,4 +299,4 @@ def is_down(writer: Writer) -> bool:
 
 
 def is_unavailable(stored: Stored) -> bool:
-    return isinstance(stored.exception(20), StorageUnavailableError)
+    return isinstance(stored.exception(PATIENCE_S), StorageUnavailableError)

@@ -9,6 +9,7 @@ from storage.errors import BatchRefusedError, StorageError, StorageUnavailableEr
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.slow_path import SlowPath
+from tests.patience import PATIENCE_S
 from tests.storage.database_door import DatabaseDoor
 from tests.storage.defaults import set_default
 from tests.storage.event_loop import EventLoop
@@ -24,6 +25,8 @@ from tests.storage.waiting import (
     terminate_backends,
     wait_until,
 )
+
+pytestmark = pytest.mark.one_postgres("Citus takes no COPY with a condition; nodes have a writer each, see tests/citus")
 
 LARGE = "x" * 100_000
 
@@ -49,7 +52,7 @@ def test_a_refused_batch_fails_alone(
         after = [submit(writer, encoded(3)) for _ in range(2)]
         release()
         assert is_refused(bad)
-        assert [stored.result(20) for stored in [busy, *before, *after]] == [1, 2, 2, 3, 3]
+        assert [stored.result(PATIENCE_S) for stored in [busy, *before, *after]] == [1, 2, 2, 3, 3]
     assert count_rows(connection) == 11
 
 
@@ -64,14 +67,14 @@ def test_several_refused_batches_of_one_flush_fail_alone(
             good.append(submit(writer, encoded()))
         release()
         assert all(map(is_refused, bad))
-        assert [stored.result(20) for stored in good] == [1] * 6
+        assert [stored.result(PATIENCE_S) for stored in good] == [1] * 6
     assert count_rows(connection) == 6
 
 
 def test_refused_batches_leave_the_writer_working(connection: psycopg.Connection, writer: Writer) -> None:
     for _ in range(5):
         assert is_refused(submit(writer, refused_batch()))
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
@@ -84,7 +87,7 @@ def test_batches_go_on_beside_those_that_are_sorted_out(
         release()
         later = [submit(writer, encoded()) for _ in range(20)]
         assert is_refused(bad)
-        assert [stored.result(20) for stored in [busy, *queued, *later]] == [1] * 41
+        assert [stored.result(PATIENCE_S) for stored in [busy, *queued, *later]] == [1] * 41
     assert count_rows(connection) == 41
 
 
@@ -98,7 +101,7 @@ def test_a_refusal_that_comes_while_more_rows_could_be_added_is_noticed(
         wait_until(lambda: len(backends(connection, "idle")) == 1)
         release()
         assert is_refused(bad)
-        assert (committing.result(20), good.result(20)) == (1, 1)
+        assert (committing.result(PATIENCE_S), good.result(PATIENCE_S)) == (1, 1)
     assert count_rows(connection) == 2
 
 
@@ -109,7 +112,7 @@ def test_a_refusal_that_comes_while_much_is_still_to_be_sent_is_noticed(
     for _ in range(5):
         bad, *good = submit_together(writer, batches)
         assert is_refused(bad)
-        assert [stored.result(20) for stored in good] == [10] * 5
+        assert [stored.result(PATIENCE_S) for stored in good] == [10] * 5
     assert count_rows(connection) == 250
 
 
@@ -125,9 +128,9 @@ def test_batches_withdrawn_from_a_refused_flush_leave_nothing_unsettled(
         for number in withdrawn:
             withdraw(writer, filling[number])
         release()
-        assert committing.result(20) == 1
+        assert committing.result(PATIENCE_S) == 1
         good = [filling[number] for number in (0, 2) if number not in withdrawn]
-        assert [stored.result(20) for stored in good] == [1] * len(good)
+        assert [stored.result(PATIENCE_S) for stored in good] == [1] * len(good)
         assert 1 in withdrawn or is_refused(filling[1])
     assert_closes_at_once(writer)
     assert len(good) <= count_rows(connection) - 1 <= 2
@@ -160,11 +163,11 @@ def test_a_read_only_database_fails_batches_until_it_can_be_written_again(
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
     set_default(migrated_url, "default_transaction_read_only", "on")
     stored = [submit(writer, encoded()) for _ in range(3)]
-    assert all(isinstance(batch.exception(20), StorageError) for batch in stored)
+    assert all(isinstance(batch.exception(PATIENCE_S), StorageError) for batch in stored)
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 3_600.0)
     set_default(migrated_url, "default_transaction_read_only", "off")
     terminate_backends(connection)
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
@@ -174,18 +177,18 @@ def test_a_table_that_is_missing_fails_batches_until_it_is_there_again(
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 0.2)
     connection.execute("ALTER TABLE http_request_rows RENAME TO elsewhere")
     stored = [submit(writer, encoded()) for _ in range(3)]
-    assert all(isinstance(batch.exception(20), StorageError) for batch in stored)
+    assert all(isinstance(batch.exception(PATIENCE_S), StorageError) for batch in stored)
     monkeypatch.setattr(SlowPath, "RETRY_FOR_S", 3_600.0)
     connection.execute("ALTER TABLE elsewhere RENAME TO http_request_rows")
-    assert submit(writer, encoded()).result(20) == 1
+    assert submit(writer, encoded()).result(PATIENCE_S) == 1
     assert count_rows(connection) == 1
 
 
 def is_refused(stored: Stored) -> bool:
-    return isinstance(stored.exception(20), BatchRefusedError)
+    return isinstance(stored.exception(PATIENCE_S), BatchRefusedError)
 
 
 def assert_closes_at_once(writer: Writer) -> None:
     """Check that the writer believes that every batch is settled."""
     with in_background(lambda: writer.close(timeout_s=20)) as closed:
-        assert closed.exception(20) is None
+        assert closed.exception(PATIENCE_S) is None

@@ -47,6 +47,7 @@ class ListHttpRequestsRequest(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     PER_PAGE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    MOST_COUNTED_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """UUID of the project; the key's own, which is taken when this is left out."""
     direction: _builtins.str
@@ -54,7 +55,9 @@ class ListHttpRequestsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -77,6 +80,10 @@ class ListHttpRequestsRequest(_message.Message):
     """Items of a page, 50 when left out, at most 200."""
     cursor: _builtins.str
     """`next_cursor` of the page before. Pages by cursor are stable while rows arrive."""
+    most_counted: _builtins.int
+    """Where counting for `total` stops: 10,000 when left out, which is the most. A
+    client that shows no number of requests sends 0, and has its answer sooner.
+    """
     @_builtins.property
     def to(self) -> _timestamp_pb2.Timestamp:
         """End of the range, which is not part of it. Now when left out."""
@@ -100,10 +107,11 @@ class ListHttpRequestsRequest(_message.Message):
         page: _builtins.int | None = ...,
         per_page: _builtins.int | None = ...,
         cursor: _builtins.str | None = ...,
+        most_counted: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_page", b"_page", "_path", b"_path", "_per_page", b"_per_page", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "cursor", b"cursor", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "page", b"page", "path", b"path", "per_page", b"per_page", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_most_counted", b"_most_counted", "_page", b"_page", "_path", b"_path", "_per_page", b"_per_page", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "cursor", b"cursor", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "most_counted", b"most_counted", "page", b"page", "path", b"path", "per_page", b"per_page", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_page", b"_page", "_path", b"_path", "_per_page", b"_per_page", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "cursor", b"cursor", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "page", b"page", "path", b"path", "per_page", b"per_page", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_most_counted", b"_most_counted", "_page", b"_page", "_path", b"_path", "_per_page", b"_per_page", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "cursor", b"cursor", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "most_counted", b"most_counted", "page", b"page", "path", b"path", "per_page", b"per_page", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
@@ -119,6 +127,8 @@ class ListHttpRequestsRequest(_message.Message):
     _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__min_duration_ms: _TypeAlias = _typing.Literal["min_duration_ms"]  # noqa: Y015
     _WhichOneofArgType__min_duration_ms: _TypeAlias = _typing.Literal["_min_duration_ms", b"_min_duration_ms"]  # noqa: Y015
+    _WhichOneofReturnType__most_counted: _TypeAlias = _typing.Literal["most_counted"]  # noqa: Y015
+    _WhichOneofArgType__most_counted: _TypeAlias = _typing.Literal["_most_counted", b"_most_counted"]  # noqa: Y015
     _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
     _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
     _WhichOneofReturnType__path: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
@@ -149,6 +159,8 @@ class ListHttpRequestsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_duration_ms) -> _WhichOneofReturnType__min_duration_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_counted) -> _WhichOneofReturnType__most_counted | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__page) -> _WhichOneofReturnType__page | None: ...
     @_typing.overload
@@ -359,7 +371,9 @@ class GetStatsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -563,7 +577,9 @@ class GetTimeSeriesRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -761,6 +777,184 @@ class TimeSeriesPoint(_message.Message):
 Global___TimeSeriesPoint: _TypeAlias = TimeSeriesPoint  # noqa: Y015
 
 @_typing.final
+class GetDistributionRequest(_message.Message):
+    """What to count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    STATUS_GROUP_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    MIN_DURATION_MS_FIELD_NUMBER: _builtins.int
+    SLOW_MS_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """UUID of the project; the key's own, which is taken when this is left out."""
+    direction: _builtins.str
+    """`inbound` or `outbound`."""
+    method: _builtins.str
+    """HTTP method."""
+    status_group: _builtins.str
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
+    status: _builtins.int
+    """Exact status, 0 where no response came."""
+    host: _builtins.str
+    """Exact host."""
+    path: _builtins.str
+    """Part of the path, in any case."""
+    endpoint: _builtins.str
+    """Path with placeholders, such as `/orders/{id}`."""
+    user_id: _builtins.str
+    """Exact user."""
+    error_fingerprint: _builtins.str
+    """Exact fingerprint."""
+    min_duration_ms: _builtins.int
+    """Least duration in milliseconds."""
+    slow_ms: _builtins.int
+    """Milliseconds above which a request is slow, 1000 when left out."""
+    @_builtins.property
+    def to(self) -> _timestamp_pb2.Timestamp:
+        """End of the range, which is not part of it. Now when left out."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str | None = ...,
+        to: _timestamp_pb2.Timestamp | None = ...,
+        direction: _builtins.str | None = ...,
+        method: _builtins.str | None = ...,
+        status_group: _builtins.str | None = ...,
+        status: _builtins.int | None = ...,
+        host: _builtins.str | None = ...,
+        path: _builtins.str | None = ...,
+        endpoint: _builtins.str | None = ...,
+        user_id: _builtins.str | None = ...,
+        error_fingerprint: _builtins.str | None = ...,
+        min_duration_ms: _builtins.int | None = ...,
+        slow_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "from", b"from", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "to", b"to", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
+    _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
+    _WhichOneofReturnType__endpoint: _TypeAlias = _typing.Literal["endpoint"]  # noqa: Y015
+    _WhichOneofArgType__endpoint: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__error_fingerprint: _TypeAlias = _typing.Literal["error_fingerprint"]  # noqa: Y015
+    _WhichOneofArgType__error_fingerprint: _TypeAlias = _typing.Literal["_error_fingerprint", b"_error_fingerprint"]  # noqa: Y015
+    _WhichOneofReturnType__host: _TypeAlias = _typing.Literal["host"]  # noqa: Y015
+    _WhichOneofArgType__host: _TypeAlias = _typing.Literal["_host", b"_host"]  # noqa: Y015
+    _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
+    _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
+    _WhichOneofReturnType__min_duration_ms: _TypeAlias = _typing.Literal["min_duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__min_duration_ms: _TypeAlias = _typing.Literal["_min_duration_ms", b"_min_duration_ms"]  # noqa: Y015
+    _WhichOneofReturnType__path: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
+    _WhichOneofArgType__path: _TypeAlias = _typing.Literal["_path", b"_path"]  # noqa: Y015
+    _WhichOneofReturnType__project_id: _TypeAlias = _typing.Literal["project_id"]  # noqa: Y015
+    _WhichOneofArgType__project_id: _TypeAlias = _typing.Literal["_project_id", b"_project_id"]  # noqa: Y015
+    _WhichOneofReturnType__slow_ms: _TypeAlias = _typing.Literal["slow_ms"]  # noqa: Y015
+    _WhichOneofArgType__slow_ms: _TypeAlias = _typing.Literal["_slow_ms", b"_slow_ms"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    _WhichOneofReturnType__status_group: _TypeAlias = _typing.Literal["status_group"]  # noqa: Y015
+    _WhichOneofArgType__status_group: _TypeAlias = _typing.Literal["_status_group", b"_status_group"]  # noqa: Y015
+    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
+    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__direction) -> _WhichOneofReturnType__direction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint) -> _WhichOneofReturnType__endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_fingerprint) -> _WhichOneofReturnType__error_fingerprint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__host) -> _WhichOneofReturnType__host | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_duration_ms) -> _WhichOneofReturnType__min_duration_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__path) -> _WhichOneofReturnType__path | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__project_id) -> _WhichOneofReturnType__project_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slow_ms) -> _WhichOneofReturnType__slow_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status_group) -> _WhichOneofReturnType__status_group | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
+
+Global___GetDistributionRequest: _TypeAlias = GetDistributionRequest  # noqa: Y015
+
+@_typing.final
+class GetDistributionResponse(_message.Message):
+    """Requests by their duration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BARS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bars(self) -> _containers.RepeatedCompositeFieldContainer[Global___DurationBar]:
+        """The shortest first; between the first and the last one, empty ones are there, too."""
+
+    def __init__(
+        self,
+        *,
+        bars: _abc.Iterable[Global___DurationBar] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDistributionResponse: _TypeAlias = GetDistributionResponse  # noqa: Y015
+
+@_typing.final
+class DurationBar(_message.Message):
+    """The requests whose durations are from `from_ms` to `to_ms`, both included. Bounds
+    are about 15 % apart.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    TO_MS_FIELD_NUMBER: _builtins.int
+    TOTAL_REQUESTS_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    """Shortest duration in milliseconds."""
+    to_ms: _builtins.int
+    """Longest duration in milliseconds."""
+    total_requests: _builtins.int
+    """Number of requests."""
+    def __init__(
+        self,
+        *,
+        from_ms: _builtins.int = ...,
+        to_ms: _builtins.int = ...,
+        total_requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "to_ms", b"to_ms", "total_requests", b"total_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DurationBar: _TypeAlias = DurationBar  # noqa: Y015
+
+@_typing.final
 class ListTopHostsRequest(_message.Message):
     """What to group by host."""
 
@@ -789,7 +983,9 @@ class ListTopHostsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -807,7 +1003,9 @@ class ListTopHostsRequest(_message.Message):
     slow_ms: _builtins.int
     """Milliseconds above which a request is slow, 1000 when left out."""
     sort: _builtins.str
-    """Order of the groups, largest first: `failed` (default), `requests` or `time`."""
+    """Order of the groups, largest first: `failed` (default), `requests`, `time`
+    (the sum of durations) or `slowest` (their mean).
+    """
     limit: _builtins.int
     """Most groups, 20 when left out, at most 100."""
     @_builtins.property
@@ -999,7 +1197,9 @@ class ListTopEndpointsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -1017,7 +1217,9 @@ class ListTopEndpointsRequest(_message.Message):
     slow_ms: _builtins.int
     """Milliseconds above which a request is slow, 1000 when left out."""
     sort: _builtins.str
-    """Order of the groups, largest first: `failed` (default), `requests` or `time`."""
+    """Order of the groups, largest first: `failed` (default), `requests`, `time`
+    (the sum of durations) or `slowest` (their mean).
+    """
     limit: _builtins.int
     """Most groups, 20 when left out, at most 100."""
     @_builtins.property
@@ -1196,6 +1398,8 @@ class GetTraceRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
     SLOW_MS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """UUID of the project; the key's own, which is taken when this is left out."""
@@ -1203,16 +1407,21 @@ class GetTraceRequest(_message.Message):
     """Required. The trace."""
     slow_ms: _builtins.int
     """Milliseconds above which a request is slow, 1000 when left out."""
+    @_builtins.property
+    def to(self) -> _timestamp_pb2.Timestamp:
+        """Only requests before."""
+
     def __init__(
         self,
         *,
         project_id: _builtins.str | None = ...,
         trace_id: _builtins.str | None = ...,
+        to: _timestamp_pb2.Timestamp | None = ...,
         slow_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_trace_id", b"_trace_id", "project_id", b"project_id", "slow_ms", b"slow_ms", "trace_id", b"trace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_trace_id", b"_trace_id", "from", b"from", "project_id", b"project_id", "slow_ms", b"slow_ms", "to", b"to", "trace_id", b"trace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_trace_id", b"_trace_id", "project_id", b"project_id", "slow_ms", b"slow_ms", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_trace_id", b"_trace_id", "from", b"from", "project_id", b"project_id", "slow_ms", b"slow_ms", "to", b"to", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__project_id: _TypeAlias = _typing.Literal["project_id"]  # noqa: Y015
     _WhichOneofArgType__project_id: _TypeAlias = _typing.Literal["_project_id", b"_project_id"]  # noqa: Y015
@@ -1281,7 +1490,9 @@ class ExportHttpRequestsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -1399,6 +1610,7 @@ class TailHttpRequestsRequest(_message.Message):
     ERROR_FINGERPRINT_FIELD_NUMBER: _builtins.int
     MIN_DURATION_MS_FIELD_NUMBER: _builtins.int
     SLOW_MS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """UUID of the project; the key's own, which is taken when this is left out."""
     direction: _builtins.str
@@ -1406,7 +1618,9 @@ class TailHttpRequestsRequest(_message.Message):
     method: _builtins.str
     """HTTP method."""
     status_group: _builtins.str
-    """`2xx`, `3xx`, `4xx`, `5xx`, or `0` where no response came."""
+    """`2xx`, `3xx`, `4xx`, `5xx`, `0` where no response came, or `failed` for `0`,
+    `4xx` and `5xx` together.
+    """
     status: _builtins.int
     """Exact status, 0 where no response came."""
     host: _builtins.str
@@ -1423,6 +1637,8 @@ class TailHttpRequestsRequest(_message.Message):
     """Least duration in milliseconds."""
     slow_ms: _builtins.int
     """Milliseconds above which a request is slow, 1000 when left out."""
+    limit: _builtins.int
+    """Most requests that wait for a client that reads slowly, 4,000 when left out."""
     def __init__(
         self,
         *,
@@ -1438,10 +1654,11 @@ class TailHttpRequestsRequest(_message.Message):
         error_fingerprint: _builtins.str | None = ...,
         min_duration_ms: _builtins.int | None = ...,
         slow_ms: _builtins.int | None = ...,
+        limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_limit", b"_limit", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "host", b"host", "limit", b"limit", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "host", b"host", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_endpoint", b"_endpoint", "_error_fingerprint", b"_error_fingerprint", "_host", b"_host", "_limit", b"_limit", "_method", b"_method", "_min_duration_ms", b"_min_duration_ms", "_path", b"_path", "_project_id", b"_project_id", "_slow_ms", b"_slow_ms", "_status", b"_status", "_status_group", b"_status_group", "_user_id", b"_user_id", "direction", b"direction", "endpoint", b"endpoint", "error_fingerprint", b"error_fingerprint", "host", b"host", "limit", b"limit", "method", b"method", "min_duration_ms", b"min_duration_ms", "path", b"path", "project_id", b"project_id", "slow_ms", b"slow_ms", "status", b"status", "status_group", b"status_group", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
     _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
@@ -1451,6 +1668,8 @@ class TailHttpRequestsRequest(_message.Message):
     _WhichOneofArgType__error_fingerprint: _TypeAlias = _typing.Literal["_error_fingerprint", b"_error_fingerprint"]  # noqa: Y015
     _WhichOneofReturnType__host: _TypeAlias = _typing.Literal["host"]  # noqa: Y015
     _WhichOneofArgType__host: _TypeAlias = _typing.Literal["_host", b"_host"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
     _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
     _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__min_duration_ms: _TypeAlias = _typing.Literal["min_duration_ms"]  # noqa: Y015
@@ -1475,6 +1694,8 @@ class TailHttpRequestsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_fingerprint) -> _WhichOneofReturnType__error_fingerprint | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__host) -> _WhichOneofReturnType__host | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload

@@ -66,6 +66,11 @@ class QueryServiceStub:
                 request_serializer=seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesRequest.SerializeToString,
                 response_deserializer=seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesResponse.FromString,
                 _registered_method=True)
+        self.GetDistribution = channel.unary_unary(
+                '/seestack.query.v1.QueryService/GetDistribution',
+                request_serializer=seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionRequest.SerializeToString,
+                response_deserializer=seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionResponse.FromString,
+                _registered_method=True)
         self.ListTopHosts = channel.unary_unary(
                 '/seestack.query.v1.QueryService/ListTopHosts',
                 request_serializer=seestack_dot_query_dot_v1_dot_query__pb2.ListTopHostsRequest.SerializeToString,
@@ -134,6 +139,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDistribution(self, request, context):
+        """Counts requests by their duration.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTopHosts(self, request, context):
         """Sums requests up by host. Those made, unless `direction` says otherwise.
         """
@@ -188,6 +200,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetTimeSeries,
                     request_deserializer=seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesRequest.FromString,
                     response_serializer=seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesResponse.SerializeToString,
+            ),
+            'GetDistribution': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDistribution,
+                    request_deserializer=seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionRequest.FromString,
+                    response_serializer=seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionResponse.SerializeToString,
             ),
             'ListTopHosts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTopHosts,
@@ -313,6 +330,33 @@ class QueryService:
             '/seestack.query.v1.QueryService/GetTimeSeries',
             seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesRequest.SerializeToString,
             seestack_dot_query_dot_v1_dot_query__pb2.GetTimeSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDistribution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seestack.query.v1.QueryService/GetDistribution',
+            seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionRequest.SerializeToString,
+            seestack_dot_query_dot_v1_dot_query__pb2.GetDistributionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,8 @@ class QueryServiceStub:
     """Sums requests up."""
     GetTimeSeries: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetTimeSeriesRequest, _query_pb2.GetTimeSeriesResponse]
     """Sums requests up by steps of time, empty ones included."""
+    GetDistribution: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetDistributionRequest, _query_pb2.GetDistributionResponse]
+    """Counts requests by their duration."""
     ListTopHosts: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListTopHostsRequest, _query_pb2.ListTopHostsResponse]
     """Sums requests up by host. Those made, unless `direction` says otherwise."""
     ListTopEndpoints: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListTopEndpointsRequest, _query_pb2.ListTopEndpointsResponse]
@@ -104,6 +106,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """Sums requests up."""
     GetTimeSeries: _aio.UnaryUnaryMultiCallable[_query_pb2.GetTimeSeriesRequest, _query_pb2.GetTimeSeriesResponse]  # type: ignore[assignment]
     """Sums requests up by steps of time, empty ones included."""
+    GetDistribution: _aio.UnaryUnaryMultiCallable[_query_pb2.GetDistributionRequest, _query_pb2.GetDistributionResponse]  # type: ignore[assignment]
+    """Counts requests by their duration."""
     ListTopHosts: _aio.UnaryUnaryMultiCallable[_query_pb2.ListTopHostsRequest, _query_pb2.ListTopHostsResponse]  # type: ignore[assignment]
     """Sums requests up by host. Those made, unless `direction` says otherwise."""
     ListTopEndpoints: _aio.UnaryUnaryMultiCallable[_query_pb2.ListTopEndpointsRequest, _query_pb2.ListTopEndpointsResponse]  # type: ignore[assignment]
@@ -162,6 +166,14 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.GetTimeSeriesResponse, _abc.Awaitable[_query_pb2.GetTimeSeriesResponse]]:
         """Sums requests up by steps of time, empty ones included."""
+
+    @_abc_1.abstractmethod
+    def GetDistribution(
+        self,
+        request: _query_pb2.GetDistributionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.GetDistributionResponse, _abc.Awaitable[_query_pb2.GetDistributionResponse]]:
+        """Counts requests by their duration."""
 
     @_abc_1.abstractmethod
     def ListTopHosts(

@@ -1,0 +1,36 @@
+"""A server with several projects on a database that is distributed over two nodes."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from storage.distribution.catalogue import Placement, read_placement
+from tests.citus.cluster import Cluster
+from tests.citus.sending import Sender, make_senders
+from tests.running_server import RunningServer, start_server
+
+PROJECTS = 6
+
+
+@pytest.fixture(scope="session")
+def distributed_server(citus: Cluster) -> Iterator[RunningServer]:
+    """A server, shared: to distribute a database takes some seconds."""
+    with start_server(citus.create_database()) as server:
+        yield server
+
+
+@pytest.fixture
+def senders(distributed_server: RunningServer) -> list[Sender]:
+    """What sends, for projects that are on both nodes."""
+    senders = make_senders(distributed_server, PROJECTS)
+    placement = placement_of(distributed_server)
+    while len({placement.shard_of(sender.project_number).node for sender in senders}) == 1:
+        senders += make_senders(distributed_server, 1)
+    return senders
+
+
+def placement_of(server: RunningServer) -> Placement:
+    """Return where rows are."""
+    with psycopg.connect(server.database_url) as connection:
+        return read_placement(connection)
