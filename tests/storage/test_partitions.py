@@ -11,12 +11,12 @@ from storage.database import connect
 from storage.migrations import migrate
 from storage.partitions import ensure_partitions, partition_name
 from tests.patience import PATIENCE_S
+from tests.storage.days import day_of_schema
 from tests.storage.defaults import set_default
 from tests.storage.rows import EPOCH, count_rows, encoded, insert_row, microseconds, rows_by_id, table_of
 from tests.storage.submitting import Writer, submit
 from tests.storage.waiting import run_at_once
 
-TODAY = datetime.now(UTC).date()
 IMPLIED = (
     'updated partition constraint for default partition "http_request_rows_older" is implied by existing constraints'
 )
@@ -56,57 +56,65 @@ def test_a_partition_is_named_after_its_day() -> None:
 
 
 def test_a_fresh_database_gets_the_days_from_a_week_ago_to_a_week_ahead(bare: psycopg.Connection) -> None:
-    assert ensure_partitions(bare, TODAY) == names_around(TODAY)
-    assert children(bare) == [*names_around(TODAY), "http_request_rows_ahead", "http_request_rows_older"]
+    today = day_of_schema(bare)
+    assert ensure_partitions(bare, today) == names_around(today)
+    assert children(bare) == [*names_around(today), "http_request_rows_ahead", "http_request_rows_older"]
 
 
 def test_a_second_call_makes_nothing(bare: psycopg.Connection) -> None:
-    ensure_partitions(bare, TODAY)
-    assert ensure_partitions(bare, TODAY) == []
+    today = day_of_schema(bare)
+    ensure_partitions(bare, today)
+    assert ensure_partitions(bare, today) == []
 
 
 def test_the_next_day_needs_one_more(bare: psycopg.Connection) -> None:
-    ensure_partitions(bare, TODAY)
-    assert ensure_partitions(bare, TODAY + timedelta(days=1)) == [partition_name(TODAY + timedelta(days=8))]
+    today = day_of_schema(bare)
+    ensure_partitions(bare, today)
+    assert ensure_partitions(bare, today + timedelta(days=1)) == [partition_name(today + timedelta(days=8))]
 
 
 def test_days_before_the_schema_was_made_get_no_partition(bare: psycopg.Connection) -> None:
-    assert ensure_partitions(bare, TODAY - timedelta(days=10)) == names_around(TODAY)[:5]
+    today = day_of_schema(bare)
+    assert ensure_partitions(bare, today - timedelta(days=10)) == names_around(today)[:5]
     assert ensure_partitions(bare, date(1999, 1, 1)) == []
 
 
 def test_of_many_calls_at_once_each_partition_is_made_by_one(bare: psycopg.Connection, database_url: str) -> None:
+    today = day_of_schema(bare)
+
     def ensure() -> list[str]:
         with connect(database_url) as connection:
-            return ensure_partitions(connection, TODAY)
+            return ensure_partitions(connection, today)
 
     made = run_at_once(6, ensure)
-    assert sorted(name for names in made for name in names) == names_around(TODAY)
+    assert sorted(name for names in made for name in names) == names_around(today)
 
 
 @pytest.mark.parametrize("timezone", ["America/St_Johns", "Asia/Kolkata", "Pacific/Kiritimati"])
 def test_days_are_utc_days_whatever_the_time_zone_of_the_database(
     bare: psycopg.Connection, database_url: str, timezone: str
 ) -> None:
+    today = day_of_schema(bare)
     set_default(database_url, "timezone", timezone)
     with connect(database_url) as connection:
-        assert ensure_partitions(connection, TODAY) == names_around(TODAY)
-    midnight = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC)
-    assert table_of(bare, insert_row(bare, midnight)) == partition_name(TODAY)
-    assert table_of(bare, insert_row(bare, midnight - timedelta(microseconds=1))) == names_around(TODAY)[6]
+        assert ensure_partitions(connection, today) == names_around(today)
+    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    assert table_of(bare, insert_row(bare, midnight)) == partition_name(today)
+    assert table_of(bare, insert_row(bare, midnight - timedelta(microseconds=1))) == names_around(today)[6]
 
 
 @pytest.mark.one_postgres("rows are in the parts that nodes have of partitions")
 def test_a_row_lands_in_the_partition_of_its_day(connection: psycopg.Connection) -> None:
+    today = day_of_schema(connection)
     expected = {
-        TODAY: partition_name(TODAY),
-        TODAY - timedelta(days=7): partition_name(TODAY - timedelta(days=7)),
-        TODAY + timedelta(days=7): partition_name(TODAY + timedelta(days=7)),
-        TODAY - timedelta(days=8): "http_request_rows_older",
-        TODAY - timedelta(days=240): "http_request_rows_older",
+        today: partition_name(today),
+        today - timedelta(days=7): partition_name(today - timedelta(days=7)),
+        today + timedelta(days=7): partition_name(today + timedelta(days=7)),
+        today - timedelta(days=8): "http_request_rows_older",
+        today - timedelta(days=240): "http_request_rows_older",
         date(1999, 12, 31): "http_request_rows_older",
         date(1, 1, 1): "http_request_rows_older",
-        TODAY + timedelta(days=8): "http_request_rows_ahead",
+        today + timedelta(days=8): "http_request_rows_ahead",
         date(9999, 12, 31): "http_request_rows_ahead",
     }
     assert {day: table_of(connection, insert_row(connection, noon(day))) for day in expected} == expected
@@ -114,51 +122,56 @@ def test_a_row_lands_in_the_partition_of_its_day(connection: psycopg.Connection)
 
 @pytest.mark.one_postgres("Citus takes no COPY with a condition")
 def test_thousands_of_invented_dates_make_no_partition(connection: psycopg.Connection, writer: Writer) -> None:
+    today = day_of_schema(connection)
     before = children(connection)
     first_us = microseconds(datetime(1, 1, 1, tzinfo=UTC))
     dates_us = [first_us + number * 1_800 * 86_400_000_000 for number in range(2_000)]
     stored = [submit(writer, encoded(timestamp=moment_us)) for moment_us in dates_us]
     assert [stored.result(PATIENCE_S) for stored in stored] == [1] * len(dates_us)
     assert len({(row["timestamp"] - EPOCH).days for row in rows_by_id(connection)}) == len(dates_us)
-    assert ensure_partitions(connection, TODAY) == []
+    assert ensure_partitions(connection, today) == []
     assert children(connection) == before
 
 
 @pytest.mark.one_postgres("rows are in the parts that nodes have of partitions")
 def test_a_row_that_was_too_far_ahead_is_moved_when_its_day_comes_near(connection: psycopg.Connection) -> None:
-    near = insert_row(connection, noon(TODAY + timedelta(days=10)))
-    later = insert_row(connection, noon(TODAY + timedelta(days=11)))
+    today = day_of_schema(connection)
+    near = insert_row(connection, noon(today + timedelta(days=10)))
+    later = insert_row(connection, noon(today + timedelta(days=11)))
     before = rows_by_id(connection)
     assert {table_of(connection, near), table_of(connection, later)} == {"http_request_rows_ahead"}
 
-    ensure_partitions(connection, TODAY + timedelta(days=3))
+    ensure_partitions(connection, today + timedelta(days=3))
 
-    assert table_of(connection, near) == partition_name(TODAY + timedelta(days=10))
+    assert table_of(connection, near) == partition_name(today + timedelta(days=10))
     assert table_of(connection, later) == "http_request_rows_ahead"
     assert rows_by_id(connection) == before
 
 
 def test_rows_of_days_the_server_slept_through_are_kept(connection: psycopg.Connection) -> None:
+    today = day_of_schema(connection)
     for days in range(8, 40):
-        insert_row(connection, noon(TODAY + timedelta(days=days)))
-    ensure_partitions(connection, TODAY + timedelta(days=30))
+        insert_row(connection, noon(today + timedelta(days=days)))
+    ensure_partitions(connection, today + timedelta(days=30))
     assert count_rows(connection) == 32
-    assert partition_name(TODAY + timedelta(days=9)) not in children(connection)
+    assert partition_name(today + timedelta(days=9)) not in children(connection)
 
 
 def test_a_new_partition_has_the_indexes_of_the_table(connection: psycopg.Connection) -> None:
+    today = day_of_schema(connection)
     count = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass"
     of_the_table = connection.execute(count, ("http_request_rows",)).fetchone()
     assert of_the_table == (3,)
-    assert connection.execute(count, (partition_name(TODAY),)).fetchone() == of_the_table
+    assert connection.execute(count, (partition_name(today),)).fetchone() == of_the_table
 
 
 def test_adding_a_partition_does_not_scan_the_old_rows(connection: psycopg.Connection) -> None:
+    today = day_of_schema(connection)
     insert_row(connection, noon(date(1999, 1, 1)))
     messages: list[str | None] = []
     connection.add_notice_handler(lambda diagnostic: messages.append(diagnostic.message_primary))
     connection.execute("SET client_min_messages = debug1")
 
-    assert len(ensure_partitions(connection, TODAY + timedelta(days=2))) == 2
+    assert len(ensure_partitions(connection, today + timedelta(days=2))) == 2
 
     assert 'verifying table "http_request_rows_older"' not in messages

@@ -1,7 +1,7 @@
 """Rows that were stored before `http_request_rows` was made, and what older servers and their spools send."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -37,7 +37,6 @@ SELECT overlay(overlay(gen_random_uuid()::text PLACING '019a' FROM 1) PLACING '7
   FROM generate_series(1, %(rows)s) AS number
 """
 ROWS = 1_000
-TODAY = datetime.now(UTC).date()
 MAPPED = """
 SELECT project, "timestamp", duration_ms, request_size, response_size, status_code, is_inbound, trace_is_dashed, trace,
        method, host, path, other_trace, user_id, error_fingerprint, long_duration_ms, long_request_size,
@@ -65,10 +64,17 @@ def old(database_url: str, project: UUID, monkeypatch: pytest.MonkeyPatch) -> It
         with monkeypatch.context() as patch:
             patch.setattr(storage.migrations, "all_migrations", lambda: OLD)
             migrate(connection)
-        connection.execute(OF_TODAY.format(today=f"{TODAY:%Y%m%d}").encode())
-        connection.execute("INSERT INTO projects (id, name) VALUES (%s, 'shop')", (project,))
-        connection.execute(INSERT, {"project": project, "rows": ROWS})
+        with connection.transaction():  # of one moment, of one day
+            (today,) = connection.execute("SELECT to_char(now(), 'YYYYMMDD')").fetchone() or ("",)
+            connection.execute(OF_TODAY.format(today=today).encode())
+            connection.execute("INSERT INTO projects (id, name) VALUES (%s, 'shop')", (project,))
+            connection.execute(INSERT, {"project": project, "rows": ROWS})
         yield connection
+
+
+def day_of(rows: list[dict[str, Any]]) -> date:
+    """Return the day (UTC) of all rows but the oldest and the newest."""
+    return sorted(row["timestamp"] for row in rows)[1].astimezone(UTC).date()
 
 
 def rows_as_moved(connection: psycopg.Connection) -> list[dict[str, Any]]:
@@ -148,7 +154,7 @@ def test_several_servers_move_rows_at_once_and_those_of_deleted_projects_too(
 def test_a_reader_holds_up_no_more_than_the_end_of_a_partition(old: psycopg.Connection, database_url: str) -> None:
     before = rows_as_moved(old)
     migrate(old)
-    ensure_partitions(old, TODAY)
+    ensure_partitions(old, day_of(before))
     moving = RowMoving()
     with psycopg.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM http_requests")
@@ -165,7 +171,11 @@ def test_a_reader_holds_up_no_more_than_the_end_of_a_partition(old: psycopg.Conn
 def assert_moved(connection: psycopg.Connection, before: list[dict[str, Any]]) -> None:
     assert rows_as_moved(connection) == before
     found = connection.execute("SELECT DISTINCT tableoid::regclass::text FROM http_request_rows ORDER BY 1").fetchall()
-    assert [name for (name,) in found] == [partition_name(TODAY), "http_request_rows_ahead", "http_request_rows_older"]
+    assert [name for (name,) in found] == [
+        partition_name(day_of(before)),
+        "http_request_rows_ahead",
+        "http_request_rows_older",
+    ]
     assert connection.execute("SELECT to_regclass('http_requests_before')").fetchone() == (None,)
     assert connection.execute(MAPPED.format("readable_rows").encode()).rowcount == ROWS
 
