@@ -1,7 +1,7 @@
 """Days that are over: the index by time of their partition, half empty after inserts all over it, is built anew.
 
 That saves a fourth of the index. And the last ranges of the other indexes get their summaries, without which readers
-scan them. Writers and readers go on meanwhile, and late rows are stored as ever.
+scan them. Then autovacuum may freeze the rows. Writers and readers go on meanwhile, and late rows are stored as ever.
 """
 
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable
 
 from storage.brin_ranges import summarize_to_the_end
 from storage.database import connect, durable_transaction
+from storage.partitions import LET_VACUUM
 
 # Most late rows have come by then.
 CLOSING_DELAY = timedelta(hours=1)
@@ -91,5 +92,7 @@ def _close(connection: psycopg.Connection, day: str, index: str) -> bool:
         return False
     connection.execute(sql.SQL(_REBUILD).format(name))
     summarize_to_the_end(connection, day)
-    connection.execute(sql.SQL(_SET_MARK).format(name, sql.Literal(_MARK)))
+    with durable_transaction(connection):
+        connection.execute(sql.SQL(LET_VACUUM).format(table))
+        connection.execute(sql.SQL(_SET_MARK).format(name, sql.Literal(_MARK)))
     return True

@@ -20,6 +20,9 @@ DAYS_AHEAD = 7
 # Attaching waits for the rows in flight to the default partition; others queue behind it for no longer.
 LOCK_TIMEOUT = "200ms"
 
+# Once its day is over, and its summaries are made, it may be vacuumed for its rows.
+LET_VACUUM = "ALTER TABLE {} RESET (autovacuum_vacuum_insert_threshold)"
+
 _DAY_NAME = re.compile(r"http_request_rows_[0-9]{8}")
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
@@ -33,7 +36,11 @@ _FIRST_DAY = """
 SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz
   FROM pg_class WHERE oid = 'http_request_rows_older'::regclass
 """
-_CREATE = "CREATE TABLE {day} (LIKE http_request_rows INCLUDING DEFAULTS INCLUDING COMMENTS)"
+# A vacuum keeps summaries of BRIN indexes from being made (brin_ranges.py), so rows that come do not set one off.
+_CREATE = """
+CREATE TABLE {day} (LIKE http_request_rows INCLUDING DEFAULTS INCLUDING COMMENTS)
+  WITH (autovacuum_vacuum_insert_threshold = -1)
+"""
 # From the top down, as writers and readers lock, so that none of them deadlocks with this.
 _LOCK_DEFAULT = "LOCK TABLE http_request_rows_ahead IN ACCESS EXCLUSIVE MODE"
 _MOVE = """

@@ -1,14 +1,15 @@
-"""Reading gives way to writing: what answers queries gets the processors that nothing else wants."""
+"""Whoever sends waits for what writes; queries and rollups get the processors that writing leaves."""
 
 import os
 import socket
 import struct
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 
 # A third of the share that a process of ordinary priority gets where processors are scarce (sched(7)).
 NICE = 5
@@ -27,7 +28,14 @@ def give_way() -> None:
             _lower_group(os.getpid())
 
 
-def let_backend_give_way(connection: AsyncConnection) -> None:
+def let_thread_give_way() -> None:
+    """Lower the priority of this thread against those of the same session. On Linux each thread has its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def let_backend_give_way(connection: AsyncConnection | Connection) -> None:
     """Lower the priority of a connection's backend where this process may: that of an embedded Postgres, for example.
 
     A backend on another machine, or behind a pooler, stays as it is.

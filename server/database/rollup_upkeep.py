@@ -14,6 +14,7 @@ from server.database.nodes import ShardRounds
 from server.database.rollup_keeper import INTERVAL_S, RollupFigures, RollupKeeper
 from storage.database import connect
 from storage.distribution.catalogue import Shard
+from storage.priority import let_backend_give_way, let_thread_give_way
 from storage.privileges import owns_schema
 from storage.rollups.requests import PassRequests, ask_for_pass
 from storage.rollups.state import go_on_in_this_cluster, read_state
@@ -84,10 +85,12 @@ class RollupUpkeep(BackgroundThread):
         return RollupFigures.sum_of((keeper.figures for keeper in list(self._keepers.values())), self._failures)
 
     def _work(self) -> None:
+        let_thread_give_way()
         if self._is_distributed:
             self._keep_shards()
         else:
             with connect(self._url, name="rollups") as connection:
+                let_backend_give_way(connection)
                 self._keep(connection)
 
     def _keep(self, connection: psycopg.Connection) -> None:

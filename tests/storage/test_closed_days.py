@@ -4,10 +4,12 @@ from datetime import UTC, datetime, time, timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from storage.closed_days import CLOSING_DELAY, close_days, days_to_close
 from storage.database import connect
-from storage.partitions import partition_name
+from storage.migrations import all_migrations
+from storage.partitions import LET_VACUUM, partition_name
 from tests.storage.day_rows import TODAY, insert_day_rows
 from tests.storage.waiting import run_at_once, wait_until
 
@@ -23,6 +25,7 @@ _SIZE = "SELECT pg_relation_size(%s::regclass)"
 _INVALID = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND NOT indisvalid"
 _SUMMARIZE_REST = "SELECT brin_summarize_new_values(%s::regclass)"
 _BY_INDEX = "SELECT count(*) FROM http_request_rows WHERE project = 1"
+_OPTIONS = "SELECT coalesce(cardinality(reloptions), 0) FROM pg_class WHERE oid = %s::regclass"
 _REBUILDING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'REINDEX%'"
 
 
@@ -53,6 +56,23 @@ def test_a_closed_day_has_all_summaries(filled: psycopg.Connection, migrated_url
     close_days(filled, migrated_url, CLOSED_AT)
     for columns in ("trace_other_trace", "transaction"):
         assert number(filled, _SUMMARIZE_REST, f"{DAY}_{columns}_idx") == 0
+
+
+def test_a_closed_day_may_be_vacuumed(filled: psycopg.Connection, migrated_url: str) -> None:
+    assert number(filled, _OPTIONS, DAY) == 1
+    close_days(filled, migrated_url, CLOSED_AT)
+    assert number(filled, _OPTIONS, DAY) == 0
+
+
+def test_a_database_of_the_version_before_vacuums_only_closed_days(
+    filled: psycopg.Connection, migrated_url: str
+) -> None:
+    close_days(filled, migrated_url, CLOSED_AT)
+    still_open = partition_name(TODAY)
+    filled.execute(sql.SQL(LET_VACUUM).format(sql.Identifier(still_open)))
+    (of_open_days,) = (migration for migration in all_migrations() if migration.version == 16)
+    filled.execute(of_open_days.sql.encode())
+    assert [number(filled, _OPTIONS, day) for day in (DAY, still_open)] == [0, 1]
 
 
 def test_late_rows_of_a_closed_day_are_stored_and_found(filled: psycopg.Connection, migrated_url: str) -> None:

@@ -20,6 +20,11 @@ from tests.storage.waiting import run_at_once
 IMPLIED = (
     'updated partition constraint for default partition "http_request_rows_older" is implied by existing constraints'
 )
+_VACUUMED_FOR_NEW_ROWS = """
+SELECT oid::regclass::text FROM pg_class JOIN pg_inherits ON inhrelid = oid
+ WHERE inhparent = 'http_request_rows'::regclass
+   AND 'autovacuum_vacuum_insert_threshold=-1' <> ALL (coalesce(reloptions, ARRAY['']))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +53,12 @@ def children(connection: psycopg.Connection) -> list[str]:
     rows = connection.execute(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'http_request_rows'::regclass ORDER BY 1"
     ).fetchall()
+    return [name for (name,) in rows]
+
+
+def vacuumed_for_new_rows(connection: psycopg.Connection) -> list[str]:
+    """Return the partitions that autovacuum works on for the rows that came."""
+    rows = connection.execute(_VACUUMED_FOR_NEW_ROWS).fetchall()
     return [name for (name,) in rows]
 
 
@@ -175,3 +186,9 @@ def test_adding_a_partition_does_not_scan_the_old_rows(connection: psycopg.Conne
     assert len(ensure_partitions(connection, today + timedelta(days=2))) == 2
 
     assert 'verifying table "http_request_rows_older"' not in messages
+
+
+def test_new_rows_set_off_no_vacuum_which_would_hold_up_summaries(bare: psycopg.Connection) -> None:
+    assert vacuumed_for_new_rows(bare) == []
+    ensure_partitions(bare, day_of_schema(bare))
+    assert vacuumed_for_new_rows(bare) == []

@@ -1,7 +1,7 @@
 """Rows that were stored before `http_request_rows` was made, and what older servers and their spools send."""
 
 from collections.abc import Iterator
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -74,7 +74,8 @@ def old(database_url: str, project: UUID, monkeypatch: pytest.MonkeyPatch) -> It
 
 def day_of(rows: list[dict[str, Any]]) -> date:
     """Return the day (UTC) of all rows but the oldest and the newest."""
-    return sorted(row["timestamp"] for row in rows)[1].astimezone(UTC).date()
+    moments: list[datetime] = sorted(row["timestamp"] for row in rows)
+    return moments[1].astimezone(UTC).date()
 
 
 def rows_as_moved(connection: psycopg.Connection) -> list[dict[str, Any]]:

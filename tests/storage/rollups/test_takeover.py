@@ -1,15 +1,19 @@
-"""A server that dies while it sums up rows: another one goes on."""
+"""What keeps rollups beside others: a server that dies while it sums up rows, and writers, who go first."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from server.database.rollup_upkeep import RollupUpkeep
+from storage.priority import NICE
 from storage.rollups.summing import REFERENCE
 from tests.process.polling import wait_until
 from tests.storage.rollups.model import insert_random_rows
@@ -18,6 +22,10 @@ from tests.storage.rollups.test_rolling import assert_exact, reached_end
 pytestmark = pytest.mark.one_postgres("rollups are kept shard by shard there, see tests/citus")
 
 WITHIN_S = 10.0
+BACKEND = """
+SELECT pid FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'seestack-ingest rollups'
+"""
 HOLD_LOCK = """
 import sys, time
 from storage.database import connect
@@ -46,3 +54,19 @@ def test_a_server_that_dies_hands_over_within_ten_seconds(connection: psycopg.Co
             other.stop()
             dying.kill()
     assert_exact(connection)
+
+
+def test_rollups_give_way_to_writers(connection: psycopg.Connection, migrated_url: str) -> None:
+    insert_random_rows(connection, random.Random(0), 50)
+    upkeep = RollupUpkeep(migrated_url, REFERENCE, None)
+    try:
+        wait_until(lambda: reached_end(connection), "a pass is made")
+        (backend,) = connection.execute(BACKEND).fetchone() or (0,)
+        (summing,) = (thread.native_id for thread in threading.enumerate() if thread.name == "rollups")
+        assert summing is not None
+        assert [os.getpriority(os.PRIO_PROCESS, each) for each in (backend, summing)] == [NICE, NICE]
+        group = Path(f"/proc/{backend}/autogroup")
+        if group.exists() and (told := group.read_text()):
+            assert told.split()[-1] == str(NICE)
+    finally:
+        upkeep.stop()
