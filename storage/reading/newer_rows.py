@@ -55,12 +55,13 @@ async def read_newer(transaction: Transaction, project: int) -> list[RowSums] | 
         memory.keep_from(transaction.state.mark)
         if transaction.newest is Newest.READ_FEW:
             return await _read_few(transaction, project, memory)
-        if time.monotonic() < memory.too_many_until:
-            return None
-        found = await _read_newer(transaction, project, memory, MOST_ROWS)
-        if found is None:
-            memory.chunks = []
-            memory.too_many_until = time.monotonic() + PAUSE_S
+        found = None
+        if time.monotonic() >= memory.too_many_until:
+            found = await _read_newer(transaction, project, memory, MOST_ROWS)
+            if found is None:
+                memory.chunks = []
+                memory.too_many_until = time.monotonic() + PAUSE_S
+        transaction.is_behind = found is None
         return found
 
 

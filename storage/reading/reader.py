@@ -121,12 +121,16 @@ class Reader:
     async def _transaction(
         self, connection: AsyncConnection, place: Place | None, newest: Newest = Newest.READ
     ) -> AsyncIterator[Transaction]:
+        transaction = None
         try:
-            yield await self._begin(connection, place, newest)
+            transaction = await self._begin(connection, place, newest)
+            yield transaction
         except UndefinedTable as error:
             raise MovedError(str(error)) from error
         # Not as errors of psycopg: `run` would take them for lost connections.
         except QueryCanceled as error:
+            if transaction is not None and transaction.is_behind:  # a pass helps more than a narrower range
+                raise StorageUnavailableError("the rollups lack too many rows") from error
             raise QueryTooLongError(str(error)) from error
         except LockNotAvailable as error:
             raise StorageUnavailableError(str(error)) from error

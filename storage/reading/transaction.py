@@ -59,6 +59,7 @@ class Transaction:
         self.state = state  # of the rollups, as the transaction sees them
         self.adding = adding
         self.newest = newest
+        self.is_behind = False  # whether rollups lack more rows than can be summed up and remembered
         self._memories = memories
         self._memory: dict[int, ProjectMemory] = {}
         self._place = place

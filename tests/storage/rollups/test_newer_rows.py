@@ -14,6 +14,7 @@ import storage.reading.newer_rows
 from server.compiled.aggregator import choose_adding
 from server.settings import Compiled
 from storage.database import connect
+from storage.errors import QueryTooLongError, StorageUnavailableError
 from storage.reading.filters import SLOW_MS, Filter
 from storage.reading.memory import Memories
 from storage.reading.parts import GroupBy
@@ -181,6 +182,36 @@ def test_too_many_newer_rows_are_summed_up_by_postgres(
 ) -> None:
     monkeypatch.setattr(storage.reading.newer_rows, "MOST_ROWS", 5)
     test_what_is_remembered_changes_no_answer(connection, migrated_url, loop, monkeypatch, Compiled.AUTO)
+
+
+@pytest.mark.parametrize(("most_rows", "told"), [(5, StorageUnavailableError), (30, QueryTooLongError)])
+def test_who_runs_out_of_time_for_want_of_a_pass_is_told_to_come_again(
+    connection: psycopg.Connection,
+    migrated_url: str,
+    loop: EventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    most_rows: int,
+    told: type[Exception],
+) -> None:
+    monkeypatch.setattr(storage.reading.newer_rows, "MOST_ROWS", most_rows)
+    source = random.Random(4)
+    insert_random_rows(connection, source, 30)
+    wait_until_final(connection)
+    roll_all(Roller(REFERENCE), connection)
+    insert_random_rows(connection, source, 30)
+    reader = Reader(migrated_url, name="test", timeout_s=1)
+
+    async def ask_for_too_much(transaction: Transaction) -> object:
+        await read_groups(transaction, everything())
+        return await transaction.rows("SELECT pg_sleep(60)", {})
+
+    async def act() -> None:
+        await reader.open()
+        with pytest.raises(told):
+            await reader.read(ask_for_too_much, 1)
+        await reader.close(5)
+
+    loop.run(act())
 
 
 def test_a_snapshot_has_nothing_of_later_rows_that_another_query_has_read(
