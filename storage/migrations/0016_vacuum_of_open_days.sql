@@ -4,7 +4,10 @@
 DO $$
 DECLARE
     partition regclass;
+    lock_timeout text := current_setting('lock_timeout');
 BEGIN
+    -- Nobody queues behind this lock. An autovacuum gives way to it, but only after deadlock_timeout, 1 s.
+    PERFORM set_config('lock_timeout', '5s', true);
     FOR partition IN
         SELECT of_table.inhrelid
           FROM pg_inherits AS of_table
@@ -16,5 +19,6 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE %s SET (autovacuum_vacuum_insert_threshold = -1)', partition);
     END LOOP;
+    PERFORM set_config('lock_timeout', lock_timeout, true);
 END
 $$;
