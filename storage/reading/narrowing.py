@@ -10,6 +10,7 @@ from storage.reading.question import Question
 from storage.reading.sources import read_known_groups
 from storage.reading.transaction import Transaction
 
+_MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _MOST_HOURS: Final = 24 * 40  # of a range; those of a longer one are too many to read
@@ -109,11 +110,27 @@ async def _without_deleted(transaction: Transaction, rows: Filter, stretches: li
     # As long as the oldest row is there, no others of that stretch go.
     memory, key = transaction.memory_of(rows.project), (oldest, replace(rows, start=first.start, end=first.start))
     if key not in memory.deleted:
-        within = transaction.seen(replace(rows, start=oldest, end=first.end))
-        [(count,)] = await transaction.binary_rows(_COUNT.format(conditions=conditions_of(within)), values_of(within))
-        memory.remember_deleted(key, first.rows - count)
+        memory.remember_deleted(key, first.rows - await _count(transaction, replace(rows, start=oldest, end=first.end)))
     there[-1] = Stretch(oldest, first.end, first.rows - memory.deleted[key])
     return there
+
+
+async def _count(transaction: Transaction, rows: Filter) -> int:
+    """Return the number of rows, the oldest of which is the first one of all: only its minute has deleted ones."""
+    minute_over = rows.start.replace(second=0, microsecond=0) + _MINUTE
+    if minute_over < rows.end:
+        later = Question(replace(rows, start=minute_over), GroupBy.NOTHING, SLOW_MS, with_buckets=False)
+        groups = await read_known_groups(transaction, later)
+        if groups is not None:
+            of_minute = await _count_rows(transaction, replace(rows, end=minute_over))
+            return of_minute + sum(sums.requests for sums in groups.values())
+    return await _count_rows(transaction, rows)
+
+
+async def _count_rows(transaction: Transaction, rows: Filter) -> int:
+    rows = transaction.seen(rows)
+    [(count,)] = await transaction.binary_rows(_COUNT.format(conditions=conditions_of(rows)), values_of(rows))
+    return int(count)
 
 
 def _group_of(status: int) -> str | None:
