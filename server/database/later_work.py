@@ -15,6 +15,7 @@ from server.database.row_moving import RowMoving
 from storage.brin_ranges import RangeSummaries
 from storage.closed_days import close_days, days_to_close
 from storage.database import connect
+from storage.priority import let_backend_give_way
 from storage.privileges import owns_schema
 
 INTERVAL_S = 2.0
@@ -52,6 +53,7 @@ class LaterWork(BackgroundThread):
 
     def _work(self) -> None:
         with connect(self._url, name="later work") as connection:
+            let_backend_give_way(connection)
             self._work_on_table(connection)
 
     def _work_on_table(self, connection: psycopg.Connection) -> None:

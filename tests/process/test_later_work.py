@@ -12,11 +12,16 @@ from storage.migrations import migrate
 from storage.partitions import ensure_partitions, partition_name
 from tests.process.polling import wait_until
 from tests.storage.day_rows import TODAY, insert_day_rows
+from tests.storage.priorities import assert_gives_way
 
 pytestmark = pytest.mark.one_postgres("it is done shard by shard there, see tests/citus")
 
 DAYS_OVER = (TODAY - timedelta(days=3), TODAY - timedelta(days=2))
 
+_BACKEND = """
+SELECT pid FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'seestack-ingest later work'
+"""
 _END_OTHERS = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
  WHERE pid <> pg_backend_pid() AND datname = current_database()
@@ -39,6 +44,8 @@ def test_days_that_are_over_are_closed_also_after_the_connection_was_lost(
                 insert_day_rows(connection, day, 1)
                 closed = f"closed {partition_name(day)}"
                 wait_until(lambda: closed in caplog.text, "the day is closed")  # noqa: B023 - called at once
+                (backend,) = connection.execute(_BACKEND).fetchone() or (0,)
+                assert_gives_way(backend)
                 connection.execute(_END_OTHERS.encode())
         finally:
             running.stop()

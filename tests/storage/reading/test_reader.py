@@ -1,16 +1,14 @@
 """The time limit of a query, the connections that it leaves behind, and their priority."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from storage.errors import QueryTooLongError, StorageUnavailableError
-from storage.priority import NICE
 from storage.reading.reader import Reader
 from storage.reading.transaction import Transaction
 from tests.storage.event_loop import EventLoop
+from tests.storage.priorities import assert_gives_way
 
 
 async def open_reader(url: str, timeout_s: float) -> Reader:
@@ -61,10 +59,7 @@ def test_a_query_writes_nothing(loop: EventLoop, reader: Reader) -> None:
 @pytest.mark.one_postgres("nodes are connected to over TCP, as on other machines")
 def test_a_backend_on_this_machine_gives_way_to_writers(loop: EventLoop, reader: Reader) -> None:
     backend = loop.run(reader.read(ask_for_backend, 1))
-    assert os.getpriority(os.PRIO_PROCESS, backend) == NICE
-    group = Path(f"/proc/{backend}/autogroup")
-    if group.exists() and (told := group.read_text()):
-        assert told.split()[-1] == str(NICE)
+    assert_gives_way(backend)
 
 
 def test_a_database_that_is_down_is_said_to_be(loop: EventLoop) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +15,7 @@ from server.database.rollup_upkeep import RollupUpkeep
 from storage.priority import NICE
 from storage.rollups.summing import REFERENCE
 from tests.process.polling import wait_until
+from tests.storage.priorities import assert_gives_way
 from tests.storage.rollups.model import insert_random_rows
 from tests.storage.rollups.test_rolling import assert_exact, reached_end
 
@@ -64,9 +64,7 @@ def test_rollups_give_way_to_writers(connection: psycopg.Connection, migrated_ur
         (backend,) = connection.execute(BACKEND).fetchone() or (0,)
         (summing,) = (thread.native_id for thread in threading.enumerate() if thread.name == "rollups")
         assert summing is not None
-        assert [os.getpriority(os.PRIO_PROCESS, each) for each in (backend, summing)] == [NICE, NICE]
-        group = Path(f"/proc/{backend}/autogroup")
-        if group.exists() and (told := group.read_text()):
-            assert told.split()[-1] == str(NICE)
+        assert os.getpriority(os.PRIO_PROCESS, summing) == NICE
+        assert_gives_way(backend)
     finally:
         upkeep.stop()
