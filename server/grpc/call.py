@@ -15,7 +15,8 @@ from server.http2.stream import Stream
 
 # Where gRPC clients look for the google.rpc.Status of an error.
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
-# Messages up to this many times the limit are read whole: those of a stream go on after one that is too large.
+# Messages up to this many times the limit are read whole: a stream goes on after one that is too large, and one that is
+# compressed may be smaller than it comes.
 READ_LIMIT_FACTOR: Final = 4
 _PREFIX_BYTES: Final = 5  # whether a message is compressed, and its length
 _OK_WITH_REQUEST_ID: Final = OK + b"\0\x0c" + REQUEST_ID_HEADER.encode() + b"\x24"  # an id has 36 characters
@@ -71,8 +72,15 @@ class IncomingCall:
         data = self._stream.take(_PREFIX_BYTES + size)
         return data[_PREFIX_BYTES:] if data is not None else None
 
+    async def read_only(self) -> bytes | None:
+        """Return the only message of a call; one that is too large is not waited for. Raises IngestError."""
+        return await self._read(self._max_body_bytes)
+
     async def read(self) -> bytes | None:
         """Return the next message, None when there are no more. Raises IngestError."""
+        return await self._read(self._max_message_bytes)
+
+    async def _read(self, most_bytes: int) -> bytes | None:
         message = self.take()
         if message is not None:
             return message
@@ -80,7 +88,7 @@ class IncomingCall:
         if not prefix:
             return None
         size = int.from_bytes(prefix[1:], "big")
-        if size > self._max_message_bytes:
+        if size > (self._max_message_bytes if prefix[0] else most_bytes):
             raise PayloadTooLargeError(self._max_body_bytes)
         data = await self._stream.read(size)
         if len(prefix) < _PREFIX_BYTES or len(data) < size:

@@ -166,8 +166,9 @@ def test_what_is_no_message_is_refused(client: Http2Client, data: bytes, status:
     assert client.answer(1).status == status
 
 
-def test_a_message_too_large_is_refused_before_it_comes(client: Http2Client) -> None:
-    client.send(head(1, "echo"), frame(DATA, 0, 1, b"\0" + struct.pack(">I", 2**30)))
+@pytest.mark.parametrize(("method", "size"), [("echo", 4 * MAX_BODY_BYTES + 1), ("echo_only", MAX_BODY_BYTES + 1)])
+def test_a_message_too_large_is_refused_before_it_comes(client: Http2Client, method: str, size: int) -> None:
+    client.send(head(1, method), frame(DATA, 0, 1, b"\0" + struct.pack(">I", size)))
     assert client.answer(1).status == RESOURCE_EXHAUSTED
 
 
