@@ -76,7 +76,7 @@ def measure(server: RunningServer, protocol: str, flood: Callable[[RunningServer
         latencies: list[float] = []
         while process.is_alive() or len(latencies) < GOOD_CALLS:
             opened = connect(server.target, Shape(protocol, GOOD_ROWS, 1), good)
-            latencies += run_load(opened, 0.0001).latencies
+            latencies += run_load(opened, requests=1).latencies
             time.sleep(0.02)
         process.join()
     time.sleep(SETTLE_S)
