@@ -117,8 +117,9 @@ async def _without_deleted(transaction: Transaction, rows: Filter, stretches: li
 
 async def _count(transaction: Transaction, rows: Filter) -> int:
     """Return the number of rows, the oldest of which is the first one of all: only its minute has deleted ones."""
-    minute_over = rows.start.replace(second=0, microsecond=0) + _MINUTE
-    if minute_over < rows.end:
+    minute = rows.start.replace(second=0, microsecond=0)
+    if rows.end - minute > _MINUTE:  # else its end may be after the last year
+        minute_over = minute + _MINUTE
         later = Question(replace(rows, start=minute_over), GroupBy.NOTHING, SLOW_MS, with_buckets=False)
         groups = await read_known_groups(transaction, later)
         if groups is not None:

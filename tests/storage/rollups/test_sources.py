@@ -173,11 +173,35 @@ def test_a_list_has_all_rows_wherever_rollups_say_that_they_are(
     assert narrowed == {None, False, True}
 
 
+@pytest.mark.parametrize("kept_from", ["now() - interval '20 hours'", "timestamptz '9999-01-01Z'"])
 def test_rows_that_were_deleted_are_not_counted_in_a_list(
-    rolled_up: random.Random, connection: psycopg.Connection, migrated_url: str, loop: EventLoop
+    rolled_up: random.Random, connection: psycopg.Connection, migrated_url: str, loop: EventLoop, kept_from: str
 ) -> None:
-    connection.execute("""DELETE FROM http_request_rows WHERE "timestamp" < now() - interval '20 hours'""")
+    connection.execute(f'DELETE FROM http_request_rows WHERE "timestamp" < {kept_from}'.encode())
     test_a_list_has_all_rows_wherever_rollups_say_that_they_are(rolled_up, migrated_url, loop)
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_a_list_may_end_with_the_last_year(
+    rolled_up: random.Random, migrated_url: str, loop: EventLoop, direction: str
+) -> None:
+    start, end = datetime(9999, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    rows = Filter(1, start, end, direction=direction)
+    reader = Reader(migrated_url, name="test", timeout_s=60)
+
+    async def compare(transaction: Transaction) -> None:
+        everything = await list_rows(transaction, rows, None, limit=10_000)
+        assert everything
+        assert await list_rows(transaction, rows, await narrow(transaction, rows), limit=10_000) == everything
+
+    async def act() -> None:
+        await reader.open()
+        try:
+            await reader.read(compare, 1)
+        finally:
+            await reader.close(5)
+
+    loop.run(act())
 
 
 def make_state(**changes: Any) -> RollupState:
