@@ -51,6 +51,9 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY(
      ORDER BY "timestamp" LIMIT %s
 ))
 """
+_LACKS_OLD = """
+SELECT EXISTS (SELECT FROM {} WHERE "timestamp" < %s AND transaction >= (SELECT mark FROM rollup_state))
+"""
 _PREFER_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
 # Asked by itself: it is on every node of a distributed database, and Citus would plan what has it and a shard.
 _DELETED = "SELECT number FROM deleted_projects"
@@ -111,7 +114,8 @@ def is_needed(connection: psycopg.Connection, day: ExpiredDay) -> bool:
 
 
 def delete_other_days(connection: psycopg.Connection, before: datetime) -> int:
-    """Delete up to STEP_ROWS rows older than `before` that are in no day's partition; 0 means that none is left.
+    """Delete up to STEP_ROWS rows older than `before` that are in no day's partition; 0 means that none is left but
+    those that the rollups lack.
 
     Raises psycopg.errors.LockNotAvailable.
     """
@@ -124,6 +128,12 @@ def delete_other_days(connection: psycopg.Connection, before: datetime) -> int:
                 if deleted := connection.execute(sql.SQL(_DELETE_OLD).format(table=table), parameters).rowcount:
                     return deleted
     return 0
+
+
+def rollups_lack_other_days(connection: psycopg.Connection, before: datetime) -> bool:
+    """Tell whether the rollups lack rows that `delete_other_days` would delete. Raises psycopg.Error."""
+    lacks = (sql.SQL(_LACKS_OLD).format(sql.Identifier(name)) for name in OTHER_DAYS)
+    return any(connection.execute(query, (before,)).fetchone() == (True,) for query in lacks)
 
 
 def delete_deleted_projects(connection: psycopg.Connection) -> int:

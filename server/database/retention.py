@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from storage.retention import ExpiredDay, delete_deleted_projects, delete_other_days, drop_day, expired_days, limit_of
+from storage.retention import (
+    ExpiredDay,
+    delete_deleted_projects,
+    delete_other_days,
+    drop_day,
+    expired_days,
+    limit_of,
+    rollups_lack_other_days,
+)
 
 INTERVAL_S = 600.0
 RETRY_INTERVAL_S = 10.0
@@ -25,6 +33,7 @@ class Retention:
         self.overdue_days = 0  # that should be gone, when it was last looked
         self._days = days
         self._next_at = 0.0
+        self._awaits_rollups = False  # with rows of other days
         self._is_told = False
 
     @property
@@ -49,7 +58,7 @@ class Retention:
     def _pause(self, is_complete: bool) -> float:
         if not is_complete:
             return 0.0
-        return RETRY_INTERVAL_S if self.overdue_days else INTERVAL_S
+        return RETRY_INTERVAL_S if self.overdue_days or self._awaits_rollups else INTERVAL_S
 
     def tell_of_role(self, connection: psycopg.Connection) -> None:
         """Warn once when old rows should go, but the role may not delete them."""
@@ -68,11 +77,13 @@ class Retention:
         return True
 
     def _delete_old(self, connection: psycopg.Connection, end: float) -> bool:
-        """Return whether nothing is left but days that the rollups still need."""
+        """Return whether nothing is left but what the rollups still need."""
         before = self.before
         if before is None:
             return True
         self._drop_days(connection, before)
+        # Asked first: what the rollups get meanwhile is deleted either now or soon.
+        self._awaits_rollups = rollups_lack_other_days(connection, before)
         deleted_before = self.deleted_rows
         while deleted := delete_other_days(connection, before):
             self.deleted_rows += deleted

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
-from storage.distribution.catalogue import Placement, read_placement
 from tests.citus.cluster import Cluster
 from tests.citus.sending import Sender, make_senders
+from tests.citus.shards import placement_of
 from tests.running_server import RunningServer, start_server
 
 PROJECTS = 6
@@ -24,13 +23,7 @@ def distributed_server(citus: Cluster) -> Iterator[RunningServer]:
 def senders(distributed_server: RunningServer) -> list[Sender]:
     """What sends, for projects that are on both nodes."""
     senders = make_senders(distributed_server, PROJECTS)
-    placement = placement_of(distributed_server)
+    placement = placement_of(distributed_server.database_url)
     while len({placement.shard_of(sender.project_number).node for sender in senders}) == 1:
         senders += make_senders(distributed_server, 1)
     return senders
-
-
-def placement_of(server: RunningServer) -> Placement:
-    """Return where rows are."""
-    with psycopg.connect(server.database_url) as connection:
-        return read_placement(connection)

@@ -9,8 +9,8 @@ from storage.distribution.catalogue import ROWS
 from storage.distribution.hashing import hash_of
 from tests.batches import make_item
 from tests.citus.cluster import Cluster
-from tests.citus.conftest import placement_of
 from tests.citus.sending import Sender, is_summed_up, sending, stored
+from tests.citus.shards import placement_of
 from tests.process.polling import wait_until
 from tests.running_server import RunningServer
 
@@ -24,7 +24,7 @@ SELECT trace, pg_xact_status((transaction - first_transaction)::text::xid8) FROM
 
 
 def test_projects_have_the_shard_that_citus_gives_them(distributed_server: RunningServer) -> None:
-    placement = placement_of(distributed_server)
+    placement = placement_of(distributed_server.database_url)
     numbers = [*range(-20, 1_000), 2**31 - 1, -(2**31)]
     with psycopg.connect(distributed_server.database_url) as connection:
         for number, (hashed, shard) in zip(numbers, connection.execute(SHARDS, (numbers,)).fetchall(), strict=True):
@@ -36,7 +36,7 @@ def test_each_batch_is_stored_on_its_node_in_a_transaction_of_that_node(
     distributed_server: RunningServer, senders: list[Sender], citus: Cluster
 ) -> None:
     assert {sender.send() for sender in senders for _ in range(3)} == {202}
-    placement = placement_of(distributed_server)
+    placement = placement_of(distributed_server.database_url)
     for sender in senders:
         shard = placement.shard_of(sender.project_number)
         (node,) = [node for node in citus.nodes if node.port == shard.node.port]

@@ -2,18 +2,15 @@
 
 from collections import Counter
 
-import psycopg
-
-from storage.distribution.catalogue import Node as CatalogueNode
 from tests.citus.cluster import Cluster, Node
-from tests.citus.conftest import placement_of
 from tests.citus.sending import Sender, is_summed_up, sending, stored
+from tests.citus.shards import move_shard, placement_of
 from tests.process.polling import wait_until
 from tests.running_server import RunningServer
 
 
 def node_of(citus: Cluster, server: RunningServer, sender: Sender) -> Node:
-    port = placement_of(server).shard_of(sender.project_number).node.port
+    port = placement_of(server.database_url).shard_of(sender.project_number).node.port
     return next(node for node in citus.nodes if node.port == port)
 
 
@@ -39,27 +36,19 @@ def wait_for_more(senders: list[Sender], count: int) -> None:
     )
 
 
-def move(server: RunningServer, shard: int, source: CatalogueNode, target: CatalogueNode) -> None:
-    with psycopg.connect(server.database_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT citus_move_shard_placement(%s, %s, %s, %s, %s, 'force_logical')",
-            (shard, source.host, source.port, target.host, target.port),
-        )
-
-
 def test_a_shard_that_is_moved_takes_its_rows_along_and_later_ones_follow(
     distributed_server: RunningServer, senders: list[Sender]
 ) -> None:
-    placement = placement_of(distributed_server)
+    placement = placement_of(distributed_server.database_url)
     shard = placement.shard_of(senders[0].project_number)
     (target,) = [node for node in placement.nodes if node != shard.node]
     with sending(senders):
         wait_for_more(senders, 3)
-        move(distributed_server, shard.number, shard.node, target)
+        move_shard(distributed_server.database_url, shard.number, shard.node, target)
         wait_for_more(senders, 3)
-    assert placement_of(distributed_server).shard_of(senders[0].project_number).node == target
+    assert placement_of(distributed_server.database_url).shard_of(senders[0].project_number).node == target
     wait_until_all_is_stored(distributed_server, senders)
-    move(distributed_server, shard.number, target, shard.node)
+    move_shard(distributed_server.database_url, shard.number, target, shard.node)
     with sending(senders):
         wait_for_more(senders, 3)
     wait_until_all_is_stored(distributed_server, senders)
@@ -99,13 +88,13 @@ def test_a_coordinator_that_is_killed_holds_up_nobody(
 def test_a_moved_shard_has_its_rollups_and_each_later_row_in_them(
     distributed_server: RunningServer, senders: list[Sender]
 ) -> None:
-    placement = placement_of(distributed_server)
+    placement = placement_of(distributed_server.database_url)
     shard = placement.shard_of(senders[0].project_number)
     (target,) = [node for node in placement.nodes if node != shard.node]
     with sending(senders[:1]):
         wait_for_more(senders[:1], 5)
     wait_until(lambda: is_summed_up(distributed_server, senders[0]), "the rollups have all rows")
-    move(distributed_server, shard.number, shard.node, target)
+    move_shard(distributed_server.database_url, shard.number, shard.node, target)
     with sending(senders[:1]):
         wait_for_more(senders[:1], 5)
     wait_until(lambda: is_summed_up(distributed_server, senders[0]), "the rollups have all rows after the move")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from server.database import retention as upkeep
 from storage import retention
 from storage.database import connect
 from storage.keys.api_keys import create_key, list_keys
@@ -90,6 +91,20 @@ def test_rows_stay_until_the_rollups_have_them(connection: psycopg.Connection) -
     assert drop_expired(connection) == [True] * (6 - KEPT_DAYS) + [False]
     assert delete_other_days(connection, LIMIT) == 0
     assert count_rows(connection) == 2
+
+
+def test_rows_that_the_rollups_lacked_go_soon_after_these_have_them(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RETRY_INTERVAL_S", 0.0)
+    insert_row(connection, "1999-01-01")
+    set_rollup_mark(connection, 1)
+    running = upkeep.Retention(KEPT_DAYS * 100)  # of which no partition is old enough
+    running.work(connection)
+    assert count_rows(connection) == 1
+    set_rollup_mark(connection)
+    running.work(connection)
+    assert count_rows(connection) == 0
 
 
 def test_a_deleted_project_leaves_nothing_and_others_all(connection: psycopg.Connection, migrated_url: str) -> None:
