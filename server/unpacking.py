@@ -8,10 +8,11 @@ ZLIB: Final = zlib.MAX_WBITS  # and for that of RFC 1950
 
 # zlib copies what follows a member in the piece that it was given: many tiny members cost as many copies.
 _PIECE_BYTES = 4096
+_MOST_MEMBERS = 1000  # each costs some 0.1 ms, however little is in it
 
 
 class BrokenDataError(Exception):
-    """Data that are not in their format, or end too early."""
+    """Data that are not in their format, end too early, or have far more members than anybody needs."""
 
 
 def unpack(packed: bytes, window_bits: int, size: int) -> bytes:
@@ -20,8 +21,11 @@ def unpack(packed: bytes, window_bits: int, size: int) -> bytes:
     Raises BrokenDataError.
     """
     unpacked: list[bytes] = []
-    view, at = memoryview(packed), 0
+    view, at, members = memoryview(packed), 0, 0
     while at < len(packed) and size > 0:
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise BrokenDataError
         member = zlib.decompressobj(window_bits)
         while not member.eof and size > 0:
             piece = view[at : at + _PIECE_BYTES]
