@@ -1,6 +1,5 @@
 """An HTTP request to store a batch: its headers, and its body read within the size limit and unpacked."""
 
-import zlib
 from functools import lru_cache
 
 from werkzeug.http import parse_options_header
@@ -16,12 +15,12 @@ from server.errors import MalformedRequestError, PayloadTooLargeError, Unsupport
 from server.observability.metrics import Protocol
 from server.observability.request_report import RequestRecord
 from server.request import IngestRequest
+from server.unpacking import GZIP, BrokenDataError, unpack
 from storage.keys.api_keys import ApiKey
 
 JSON = "application/json"
 # RFC 9110, 8.4.1.3: x-gzip is the same as gzip.
 _GZIP = frozenset({"gzip", "x-gzip"})
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class HttpRequest(IngestRequest):
@@ -57,7 +56,10 @@ class HttpRequest(IngestRequest):
             return body
         if len(body) > limit:
             raise PayloadTooLargeError(limit)
-        return _unpack(body, limit + 1)
+        try:
+            return unpack(body, GZIP, limit + 1)
+        except BrokenDataError as error:
+            raise MalformedRequestError("Request body is not valid gzip") from error
 
     def encode(self, encoder: CompiledEncoder, body: bytes, key: ApiKey) -> CompiledBatch | None:
         """See IngestRequest."""
@@ -71,19 +73,3 @@ class HttpRequest(IngestRequest):
 @lru_cache(64)
 def _is_json(content_type: str) -> bool:
     return parse_options_header(content_type)[0].lower() == JSON
-
-
-def _unpack(packed: bytes, size: int) -> bytes:
-    """Return at most `size` bytes of gzip data, which may have several members (RFC 1952, 2.2)."""
-    unpacked: list[bytes] = []
-    while packed and size > 0:
-        member = zlib.decompressobj(_GZIP_WINDOW)
-        try:
-            unpacked.append(member.decompress(packed, size))
-        except zlib.error as error:
-            raise MalformedRequestError("Request body is not valid gzip") from error
-        size -= len(unpacked[-1])
-        if size > 0 and not member.eof:
-            raise MalformedRequestError("Request body is not valid gzip")
-        packed = member.unused_data
-    return b"".join(unpacked)

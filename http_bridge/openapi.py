@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from http_bridge.cors import MAX_AGE_S
-from http_bridge.query_openapi import SECURITY_SCHEMES, describe_answers, describe_paths
+from http_bridge.query_openapi import READING, SECURITY_SCHEMES, describe_answers, describe_paths
 from server.contract.fields import EXAMPLE, FIELDS, Field
 from server.contract.idempotency import MAX_LENGTH as MAX_KEY_LENGTH
 from server.contract.validation import MAX_DETAILS, MAX_ITEMS
 from server.errors import OUTCOMES, ErrorCode
 from server.settings import Contract, Settings
+
+# Under what the documentation page lists the paths, in this order; READING is between them.
+SENDING: Final = "Sending"
+PROBES: Final = "Probes"
 
 _EXAMPLE_PROJECT = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 _EXAMPLE_REQUEST_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -69,6 +73,11 @@ def describe_api(settings: Settings) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": [
+            {"name": SENDING, "description": "Batches of requests, with a key to send."},
+            *([{"name": READING, "description": "What is stored, with a key to read."}] if has_queries else []),
+            {"name": PROBES, "description": "For load balancers; without a key."},
+        ],
         "paths": {
             "/ingest/v1/http-requests": {
                 "post": _describe_ingest(settings, schemes),
@@ -124,6 +133,7 @@ def describe_api(settings: Settings) -> Schema:
 def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schema:
     return {
         "operationId": "ingestHttpRequests",
+        "tags": [SENDING],
         "summary": "Ingest a batch of HTTP request telemetry",
         "description": "The batch is stored whole or not at all. 202 is sent once it would survive a crash of the "
         f"server. The body is limited to {settings.max_body_bytes} bytes, unpacked, and may be sent with "
@@ -174,6 +184,7 @@ def _describe_ingest(settings: Settings, schemes: Mapping[str, object]) -> Schem
 def _describe_preflight() -> Schema:
     return {
         "operationId": "preflightHttpRequests",
+        "tags": [SENDING],
         "summary": "Answer a browser's CORS preflight",
         "description": f"Browsers may keep the answer for {MAX_AGE_S} seconds.",
         "responses": {"204": {"description": "What a page of another origin may send.", "headers": _headers()}},
@@ -194,6 +205,7 @@ def _spool_schema() -> Schema:
 def _describe_probe(summary: str, status: str, *errors: ErrorCode, properties: Schema | None = None) -> Schema:
     return {
         "operationId": f"get{status.capitalize()}",
+        "tags": [PROBES],
         "summary": summary,
         "responses": {
             "200": {

@@ -13,6 +13,8 @@ from server.query.parameters import PARAMETERS, Parameter
 
 Schema = dict[str, Any]
 
+READING: Final = "Reading"  # under what the documentation page lists the paths
+
 _SUMMARIES: Final[Mapping[QueryMethod, str]] = {
     QueryMethod.LIST: "List requests, newest first",
     QueryMethod.STATS: "Sum requests up",
@@ -51,6 +53,7 @@ def describe_paths(headers: Schema, errors: Schema) -> Schema:
 def _describe(method: QueryMethod, headers: Schema, errors: Schema) -> Schema:
     return {
         "operationId": method[0].lower() + method[1:],
+        "tags": [READING],
         "summary": _SUMMARIES[method],
         "description": "A key to read is needed. Only rows of its project are read.",
         "security": [{"ApiKeyAuth": []}, *({name: []} for name in SECURITY_SCHEMES)],

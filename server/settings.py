@@ -4,6 +4,8 @@ This class is the one source of names, defaults, limits and help texts; flags an
 """
 
 import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -204,11 +206,19 @@ def load_settings(**flags: Any) -> Settings:
         raise SettingsError("; ".join(_explain(item) for item in error.errors())) from error
 
 
+def find_misspelled(variables: Iterable[str]) -> dict[str, str]:
+    """Return which names of environment variables look like misspelled ones of settings, and those that were meant."""
+    known = list(map(environment_name, Settings.model_fields))
+    unknown = (name for name in variables if name.startswith(ENV_PREFIX) and name not in known)
+    guesses = ((name, get_close_matches(name, known, n=1, cutoff=0.9)) for name in unknown)
+    return {name: guess[0] for name, guess in guesses if guess}
+
+
 def _explain(item: object) -> str:
     assert isinstance(item, dict)  # noqa: S101 - pydantic's ErrorDetails
     field = str(item["loc"][0]) if item["loc"] else "settings"
     shown = "" if field == "database_url" else f" is {item['input']!r}, which"
-    return f"{describe_setting(field)}{shown} is wrong: {item['msg']}"
+    return f"{describe_setting(field)}{shown} is wrong: {item['msg'].removeprefix('Value error, ')}"
 
 
 def _default_data_dir() -> Path:

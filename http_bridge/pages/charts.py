@@ -3,8 +3,9 @@
 A template draws them (`charts.html`), and a script adds reading out and zooming by what `data` says.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -22,7 +23,7 @@ _BAR_SHARE: Final = 0.8  # of its step
 _MOST_TICKS: Final = 6
 _TICK_STEPS_S: Final = (1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
 _DAY_S: Final = 86_400
-_NICE: Final = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+_NICE: Final = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)  # whose halves have two digits at most, as labels show
 
 Format = Callable[[float | None], str]
 
@@ -47,12 +48,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis, in per cent of it; `moment` is what a script shows in the reader's time zone."""
+    """A mark on an axis, in per cent of it; `moment` is what a script shows in the reader's time zone.
+
+    One that `is_spare` is left out where there is little room.
+    """
 
     percent: float
     text: str
     moment: str = ""
     form: str = ""
+    is_spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Chart:
 def line_chart(times: "Times", series: Sequence[Series], form: Format, *, least_top: float = 0.0) -> Chart:
     """Return lines over time; the axis reaches to `least_top` at least."""
     top, y_ticks = _y_axis(series, form, least_top)
-    shapes = [Shape(each.name, f"line {each.style}", _line(times, each.values, top)) for each in series]
+    shapes = [shape for each in series for shape in _lines_and_dots(times, each, top)]
     return _over_time(times, series, form, shapes, y_ticks)
 
 
@@ -91,7 +96,7 @@ def distribution_chart(bars: Sequence[tuple[str, str, float]], name: str, form: 
     bounds = [(index * step, (index + 1) * step) for index in range(len(bars))]
     every = max(1, -(-len(bars) // 10))
     x_ticks = [
-        Tick(round((index + 0.5) * 100 / len(bars), 2), text)
+        Tick(round((index + 0.5) * 100 / len(bars), 2), text, is_spare=index // every % 2 == 1)
         for index, (text, _, _) in enumerate(bars)
         if index % every == every // 2 and index < len(bars) - every / 2
     ]
@@ -176,20 +181,20 @@ def _tell(form: Format) -> Callable[[Series], str]:
     return tell
 
 
-def _line(times: Times, values: Sequence[float | None], top: float) -> str:
-    """Return a line through the middle of the steps, broken where there is no value; one value alone is a dot."""
-    parts: list[str] = []
-    is_drawing = False
-    for index, value in enumerate(values):
-        if value is None:
-            is_drawing = False
-            continue
-        begin, end = times.bounds_of(index)
-        parts.append(f"{'L' if is_drawing else 'M'}{_short((begin + end) / 2)} {_short(_y(value, top))}")
-        if not is_drawing:
-            parts.append("h.01")
-        is_drawing = True
-    return "".join(parts)
+def _lines_and_dots(times: Times, series: Series, top: float) -> Iterator[Shape]:
+    """Yield lines through the middle of the steps, broken where there is no value; one value alone is a dot."""
+    lines, dots = [], []
+    for is_known, steps in itertools.groupby(enumerate(series.values), lambda step: step[1] is not None):
+        if is_known:
+            points = [f"{_short(sum(times.bounds_of(at)) / 2)} {_short(_y(value or 0, top))}" for at, value in steps]
+            if len(points) > 1:
+                lines.append(f"M{'L'.join(points)}")
+            else:
+                dots.append(f"M{points[0]}h.01")
+    if lines:
+        yield Shape(series.name, f"line {series.style}", "".join(lines))
+    if dots:
+        yield Shape(series.name, f"line {series.style} dot", "".join(dots))
 
 
 def _stacked(series: Sequence[Series], bounds: Sequence[tuple[float, float]], top: float) -> list[Shape]:

@@ -160,7 +160,7 @@ def _about_traffic(figures: Figures) -> Iterator[Line]:
     yield Line("Requests accepted", formats.count(requests.pop("accepted", 0)))
     for outcome, count in sorted(requests.items()):
         if count:
-            yield Line(outcome.lower().replace("_", " "), formats.count(count))
+            yield Line(f"Ended as {outcome.lower().replace('_', ' ')}", formats.count(count))
     yield Line("Queries", formats.count(figures.total("queries_total")))
     yield Line("Time of a query, mean", formats.duration(_to_ms(figures.mean("query_duration_seconds"))))
 

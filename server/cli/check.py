@@ -1,5 +1,7 @@
 """`seestack-ingest check`."""
 
+import errno
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from server.compiled.encoder import describe_choice
 from server.database.check import check_database
 from server.processes.listeners import ListenError, listen, reserve
 from server.processes.tls import check_dates, read_tls
-from server.settings import Settings, SettingsError, environment_name
+from server.settings import Settings, SettingsError, environment_name, find_misspelled
 from server.spools import check_spool
 from storage.errors import StorageError
 
@@ -47,6 +49,8 @@ def check(settings: Settings, *, as_json: bool) -> None:
             for name, (usable, message) in checks.items()
         ]
         print_table(rows, empty="")
+    for name, meant in find_misspelled(os.environ).items():
+        click.echo(f"seestack-ingest: {name} is no setting; {meant} is", err=True)
     if not all(usable for usable, _ in checks.values()):
         sys.exit(1)
 
@@ -59,7 +63,13 @@ def _try(action: Callable[[], str]) -> tuple[bool, str]:
 
 
 def _check_port(bind: Callable[[str, int], socket.socket], host: str, port: int) -> str:
-    bind(host, port).close()
+    try:
+        bind(host, port).close()
+    except ListenError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+            message = f"{error}: by a server that runs already, or another program"
+            raise ListenError(message, is_port_wrong=True) from error
+        raise
     return f"{host}, port {port}"
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from grpc_status import rpc_status
 from seestack.query.v1 import query_pb2_grpc
 from server.access.api_key_header import KEY_HEADER
 from server.access.credentials import credentials_path, read_credentials
+from server.cli.channel import Certificates, with_certificates
 from server.cli.harmless import harmless
 from server.cli.options import Command, fail, with_settings
 from server.contract.query_method import QueryMethod
@@ -32,18 +32,13 @@ class QueryError(Exception):
 class QueryClient:
     """Asks `target`, e.g. 127.0.0.1:50051."""
 
-    def __init__(self, target: str, raw_key: str, ca_cert: Path | None = None) -> None:
-        """`ca_cert` is a PEM file of the CAs to trust; without it, the channel is plain text.
-
-        Raises OSError, and QueryError for a key that cannot be sent.
-        """
+    def __init__(self, target: str, raw_key: str, certificates: Certificates) -> None:
+        """Raises OSError, and QueryError for a key that cannot be sent."""
         if not (raw_key.isascii() and raw_key.isprintable()):
             raise QueryError(f"the key has characters that no key has; {_KEY_ADVICE}")
         self._target = target
-        if ca_cert is None:
-            self._channel = grpc.insecure_channel(target)
-        else:
-            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca_cert.read_bytes()))
+        self._certificates = certificates
+        self._channel = certificates.open_channel(target)
         self._stub = query_pb2_grpc.QueryServiceStub(self._channel)
         self._metadata = ((KEY_HEADER, raw_key),)
 
@@ -69,7 +64,8 @@ class QueryClient:
         match error.code():
             case grpc.StatusCode.UNAVAILABLE if rpc_status.from_call(error) is None:
                 return (
-                    f"no server answers at {self._target}: `seestack-ingest serve` starts one, --target names another"
+                    f"no server answers at {self._target}: `seestack-ingest serve` starts one, --target names another; "
+                    f"{self._certificates.advice}"
                 )
             case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
                 return f"{told}; {_KEY_ADVICE}"
@@ -91,21 +87,16 @@ def with_query_client(command: Command) -> Command:
         metavar="KEY",
         help="Raw key to read.  [default: from credentials.json in the data folder]",
     )
-    @click.option(
-        "--ca-cert",
-        type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-        metavar="FILE",
-        help="PEM file of the CAs to trust, or a self-made certificate; the connection uses TLS.",
-    )
+    @with_certificates
     @with_settings("data_dir", "grpc_host", "grpc_port")
     @functools.wraps(command)
     def call(
-        settings: Settings, target: str | None, read_key: str | None, ca_cert: Path | None, **arguments: Any
+        settings: Settings, target: str | None, read_key: str | None, certificates: Certificates, **arguments: Any
     ) -> Any:
         read_key = read_key or _stored_key(settings)
         target = target or join_host_port(settings.grpc_host, settings.grpc_port)
         try:
-            return command(client=QueryClient(target, read_key, ca_cert), **arguments)
+            return command(client=QueryClient(target, read_key, certificates), **arguments)
         except QueryError as error:
             fail(str(error))
 

@@ -20,7 +20,7 @@ PAUSE_S = 0.2
 
 _SIZES = """
 SELECT name, pg_table_size(name::regclass) + pg_indexes_size(name::regclass),
-       (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = name::regclass)
+       (SELECT greatest(reltuples::bigint, pg_stat_get_live_tuples(oid)) FROM pg_class WHERE oid = name::regclass)
   FROM unnest(ARRAY['rollup_days', 'rollup_hours', 'rollup_minutes', 'rollup_names']) AS name
 """
 _HAS_ROWS = "SELECT EXISTS (SELECT FROM http_request_rows)"

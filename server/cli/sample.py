@@ -1,13 +1,13 @@
 """`seestack-ingest sample`."""
 
 import time
-from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from server.access.credentials import read_credentials
+from server.cli.channel import Certificates, with_certificates
 from server.cli.options import fail, with_settings
 from server.cli.output import json_flag, print_json
 from server.cli.sample_traffic import Client, GrpcClient, HttpClient, SendError, send_at_rate
@@ -24,15 +24,10 @@ from server.settings import Settings
 @click.option("--batch-size", type=click.IntRange(1, 100), default=50, show_default=True, help="Rows a batch.")
 @click.option("--url", help="HTTP server to send to.  [default: by the settings, http://127.0.0.1:8080]")
 @click.option("--target", help="gRPC server to send to.  [default: by the settings, 127.0.0.1:50051]")
-@click.option(
-    "--ca-cert",
-    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-    metavar="FILE",
-    help="PEM file of the CAs to trust, or a self-made certificate; the connection uses TLS.",
-)
 @click.option("--project-id", help="Project of the key.  [default: from credentials.json in the data folder]")
 @click.option("--api-key", envvar="SEESTACK_API_KEY", show_envvar=True, help="Raw key.  [default: as above]")
 @json_flag
+@with_certificates
 @with_settings("data_dir", "http_host", "http_port", "grpc_host", "grpc_port")
 def sample(
     settings: Settings,
@@ -42,7 +37,7 @@ def sample(
     batch_size: int,
     url: str | None,
     target: str | None,
-    ca_cert: Path | None,
+    certificates: Certificates,
     project_id: str | None,
     api_key: str | None,
     *,
@@ -57,7 +52,7 @@ def sample(
     started = time.monotonic()
     stored = 0
     try:
-        client = _connect(settings, protocol, url, target, api_key, ca_cert)
+        client = _connect(settings, protocol, url, target, api_key, certificates)
         with _progress_bar(hidden=as_json) as progress:
             task = progress.add_task(f"sending over {protocol}", total=rows)
             for accepted in send_at_rate(client, project_id, rows=rows, rows_per_second=rate, batch_size=batch_size):
@@ -75,13 +70,13 @@ def sample(
 
 
 def _connect(
-    settings: Settings, protocol: str, url: str | None, target: str | None, api_key: str, ca_cert: Path | None
+    settings: Settings, protocol: str, url: str | None, target: str | None, api_key: str, certificates: Certificates
 ) -> Client:
     if protocol == "http":
-        scheme = "http" if ca_cert is None else "https"
+        scheme = "http" if certificates.ca is None else "https"
         own_url = f"{scheme}://{join_host_port(settings.http_host, settings.http_port)}"
-        return HttpClient(url or own_url, api_key, ca_cert)
-    return GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key, ca_cert)
+        return HttpClient(url or own_url, api_key, certificates.ca)
+    return GrpcClient(target or join_host_port(settings.grpc_host, settings.grpc_port), api_key, certificates)
 
 
 def _progress_bar(*, hidden: bool) -> Progress:

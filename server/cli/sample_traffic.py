@@ -13,14 +13,17 @@ from typing import Any, Protocol
 import grpc
 import msgspec
 from google.protobuf.json_format import ParseDict
+from grpc_status import rpc_status
 
 from seestack.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from server.access.api_key_header import KEY_HEADER
+from server.cli.channel import Certificates
 from server.cli.sample_story import Incident, Row, Service, System, endpoints_of
 from server.contract.fields import FIELDS
 
 TIMEOUT_S = 15.0
 
+_START_ONE = "`seestack-ingest serve` starts a server"
 _SYSTEM = System(
     [
         Service("shop.example.com", endpoints_of(["orders", "carts", "sessions", "products"])),
@@ -66,6 +69,7 @@ class HttpClient:
 
     def __init__(self, url: str, raw_key: str, ca_cert: Path | None = None) -> None:
         """`ca_cert` is a PEM file of the CAs to trust; without it, those of the system. Raises SendError."""
+        self._url = url
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""
         try:
@@ -90,7 +94,8 @@ class HttpClient:
             response = self._connection.getresponse()
             answer = response.read()
         except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise SendError(f"no answer over HTTP: {error or type(error).__name__}") from error
+            told = f"no answer from {self._url}: {error or type(error).__name__}"
+            raise SendError(f"{told}; {_START_ONE}, --url names another (https:// where it speaks TLS)") from error
         if response.status != http.HTTPStatus.ACCEPTED:
             raise SendError(f"HTTP {response.status}: {answer.decode(errors='replace')}")
         accepted: int = msgspec.json.decode(answer)["accepted"]
@@ -100,12 +105,10 @@ class HttpClient:
 class GrpcClient:
     """Sends protobuf messages over one gRPC channel to `target`, e.g. 127.0.0.1:50051."""
 
-    def __init__(self, target: str, raw_key: str, ca_cert: Path | None = None) -> None:
-        """`ca_cert` is a PEM file of the CAs to trust; without it, the channel is plain text. Raises OSError."""
-        if ca_cert is None:
-            channel = grpc.insecure_channel(target)
-        else:
-            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca_cert.read_bytes()))
+    def __init__(self, target: str, raw_key: str, certificates: Certificates) -> None:
+        """Raises OSError."""
+        self._certificates = certificates
+        channel = certificates.open_channel(target)
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._metadata = ((KEY_HEADER, raw_key),)
 
@@ -115,10 +118,16 @@ class GrpcClient:
         try:
             response = self._stub.IngestHttpRequests(request, timeout=TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise SendError(f"gRPC {error.code().name}: {error.details()}") from error
+            raise SendError(self._explain(error)) from error
         except ValueError as error:
             raise SendError(f"the key cannot be sent: {error}") from error
         return response.accepted
+
+    def _explain(self, error: Any) -> str:
+        told = f"gRPC {error.code().name}: {error.details()}"
+        if error.code() is grpc.StatusCode.UNAVAILABLE and rpc_status.from_call(error) is None:
+            return f"{told}; {_START_ONE}, --target names another; {self._certificates.advice}"
+        return told
 
 
 def send_at_rate(

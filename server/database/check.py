@@ -1,6 +1,8 @@
 """What `check` says of the database: it tries what `serve` will do, changes nothing, and locks no table in use."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 
@@ -8,7 +10,7 @@ from server.database.connection_count import connections_needed
 from server.database.setup import open_database, require_grants
 from server.settings import Settings
 from storage.database import connect, connections_allowed, is_pooled, require_writable
-from storage.errors import NoDatabaseError, SchemaError, StorageUnavailableError
+from storage.errors import EmbeddedServerError, NoDatabaseError, SchemaError, StorageUnavailableError
 from storage.migrations import has_history, missing_migrations, rehearse
 from storage.partitions import days_due
 from storage.privileges import owns_schema
@@ -22,7 +24,17 @@ def check_database(settings: Settings) -> str:
             kind = "embedded" if embedded is not None else "given"
             return f"{kind}, {_check_connected(connection, settings)}"
     except NoDatabaseError:
+        _require_makeable(settings.data_dir)
         return f"embedded, none yet in {settings.data_dir}: `serve` will make one"
+
+
+def _require_makeable(folder: Path) -> None:
+    """Raise EmbeddedServerError when a data folder is none, or cannot be made or written."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise EmbeddedServerError(f"{nearest} is not a folder; choose another with SEESTACK_DATA_DIR (--data-dir)")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise EmbeddedServerError(f"{nearest} cannot be written; choose another with SEESTACK_DATA_DIR (--data-dir)")
 
 
 def _check_connected(connection: psycopg.Connection, settings: Settings) -> str:

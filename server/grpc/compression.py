@@ -1,13 +1,13 @@
 """Messages that a client has compressed."""
 
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from server.errors import MalformedRequestError
+from server.unpacking import GZIP, ZLIB, BrokenDataError, unpack
 
-# The `grpc-encoding`s, and zlib's number for each format (RFC 1952 and RFC 1950).
-FORMATS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+# The `grpc-encoding`s, and zlib's number for each format.
+FORMATS: Final[Mapping[str, int]] = {"gzip": GZIP, "deflate": ZLIB}
 
 
 def decompress(data: bytes, encoding: str, limit: int) -> bytes:
@@ -15,11 +15,7 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
 
     Raises MalformedRequestError.
     """
-    decompressor = zlib.decompressobj(FORMATS[encoding])
     try:
-        message = decompressor.decompress(data, limit + 1)
-    except zlib.error as error:
+        return unpack(data, FORMATS[encoding], limit + 1)
+    except BrokenDataError as error:
         raise MalformedRequestError(f"The message is not valid {encoding}") from error
-    if len(message) <= limit and not decompressor.eof:
-        raise MalformedRequestError(f"The message is not valid {encoding}")
-    return message

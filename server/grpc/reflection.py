@@ -1,11 +1,12 @@
 """gRPC server reflection, by which clients such as grpcurl and ghz learn the service without its .proto file."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.json_format import MessageToJson, Parse
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import (
@@ -102,8 +103,25 @@ def _describe(file: FileDescriptor) -> ServerReflectionResponse:
     files: dict[str, FileDescriptor] = {}
     _collect(file, files)
     response = ServerReflectionResponse()
-    response.file_descriptor_response.file_descriptor_proto.extend(found.serialized_pb for found in files.values())
+    response.file_descriptor_response.file_descriptor_proto.extend(map(_serialize, files.values()))
     return response
+
+
+@cache
+def _serialize(file: FileDescriptor) -> bytes:
+    """Return a file with the names that its fields have in JSON: protoc leaves them out, and clients do not guess."""
+    described = FileDescriptorProto()
+    file.CopyToProto(described)
+    for message in described.message_type:
+        _name_fields(message, file.message_types_by_name[message.name])
+    return described.SerializeToString()
+
+
+def _name_fields(described: DescriptorProto, message: Descriptor) -> None:
+    for field in described.field:
+        field.json_name = message.fields_by_name[field.name].json_name
+    for nested in described.nested_type:
+        _name_fields(nested, message.nested_types_by_name[nested.name])
 
 
 def _collect(file: FileDescriptor, files: dict[str, FileDescriptor]) -> None:

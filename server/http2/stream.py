@@ -185,7 +185,7 @@ class Stream:
             self._buffer += data
             self._session.held.add(self, len(data))
         self.has_ended = is_last
-        if self._arrival is not None and (is_last or len(self._buffer) >= self._wanted):
+        if self._arrival is not None and (is_last or self._is_due()):
             _wake(self._arrival)
 
     def grow_send_window(self, increment: int) -> None:
@@ -234,6 +234,11 @@ class Stream:
             del buffer[:size]
         self._session.held.remove(self, len(data), is_last=not self._buffer)
         return data
+
+    def _is_due(self) -> bool:
+        """Tell whether `read` has what it waits for, or its window is too small for that, as padding takes some."""
+        missing = self._wanted - len(self._buffer)
+        return missing <= 0 or self.receive_window < missing
 
     def _open_window(self, size: int) -> None:
         """Let the client send `size` bytes from now on, and more only as far as it might already."""

@@ -94,7 +94,13 @@ class Moment:
     def parse(self, text: str) -> object:
         """See ParameterRule."""
         microseconds = parse_rfc3339(text)
-        return microseconds if isinstance(microseconds, Violation) else _EPOCH + timedelta(microseconds=microseconds)
+        if not isinstance(microseconds, Violation):
+            return _EPOCH + timedelta(microseconds=microseconds)
+        # A + that is not encoded is a blank in a query string.
+        time, blank, offset = text.rpartition(" ")
+        if blank and not isinstance(parse_rfc3339(f"{time}+{offset}"), Violation):
+            return Violation("must be a valid ISO-8601 date-time; in an address, its + is written %2B")
+        return microseconds
 
 
 class Number:

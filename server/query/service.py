@@ -123,18 +123,26 @@ class QueryService:
             return await self._refuse(error)
 
     async def export(self, request: QueryRequest, write: Export) -> IngestError | None:
-        """Have `write` take the rows of a query as they come; return why it is refused or cut short."""
+        """Have `write` take the rows of a query as they come; return why it is refused or cut short.
+
+        Raises ConnectionError when `write` does, as the client is gone.
+        """
         try:
             async with self._reported(request):
                 arguments, project = await self._admit(request)
                 async with self._reader.reading(project) as transaction:
                     await write(arguments, export(transaction, arguments, project))
+        except ConnectionError:
+            raise
         except Exception as error:
             return await self._refuse(error)
         return None
 
     async def tail(self, request: QueryRequest, write: Follow) -> IngestError | None:
-        """Have `write` take rows as they arrive, until it is cancelled; return why it is refused or ended."""
+        """Have `write` take rows as they arrive, until it is cancelled; return why it is refused or ended.
+
+        Raises ConnectionError when `write` does, as the client is gone.
+        """
         try:
             async with self._reported(request):
                 arguments, project = await self._admit(request)
@@ -143,6 +151,8 @@ class QueryService:
                 tails = self._tails.setdefault(part, Tails(self._tail_reader, project))
                 async with tails.following(rows, arguments["limit"]) as tail:
                     await write(self._arrivals(request, tail, arguments["slow_ms"]))
+        except ConnectionError:
+            raise
         except Exception as error:
             return await self._refuse(error)
         return None
@@ -187,7 +197,7 @@ class QueryService:
     async def _reported(self, request: QueryRequest) -> AsyncIterator[None]:
         try:
             yield
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):
             if request.method is QueryMethod.TAIL:  # nothing else ends it
                 self._reporter.report_answered(request.method, request.record)
             else:

@@ -14,6 +14,7 @@ from storage.errors import EmbeddedServerError
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107
 
+_ERROR = re.compile(r"\b(?:error|FATAL|PANIC): +(.+)")
 _PLAIN_PATH = re.compile(r"[\w/.-]+", re.ASCII)
 
 _CONFIG_FILE = "seestack.conf"
@@ -62,7 +63,7 @@ def create_cluster(cluster: Path, programs: ServerPrograms) -> None:
         "--locale=C", "--no-instructions",
     )  # fmt: skip
     if exit_code:
-        raise EmbeddedServerError(f"initdb failed in {unfinished}: {last_line(output)}")
+        raise EmbeddedServerError(f"initdb failed in {unfinished}: {reason_in(output)}")
     with (unfinished / "postgresql.conf").open("a") as config:
         config.write(f"include = '{_CONFIG_FILE}'\n")
     unfinished.rename(cluster)
@@ -86,6 +87,12 @@ def check_cluster(cluster: Path, programs: ServerPrograms) -> None:
         if folder.stat().st_uid != owner:
             raise EmbeddedServerError(f"{folder} belongs to another user; choose another data folder")
     check_way(cluster, programs.user)
+
+
+def reason_in(output: str) -> str:
+    """Return the first error that a program printed, without what stands before it, or else the last line."""
+    found = _ERROR.search(output)
+    return found[1] if found else last_line(output)
 
 
 def last_line(output: str) -> str:

@@ -50,6 +50,14 @@ def test_all_is_well_with_free_ports_and_a_database(empty_database_url: str) -> 
     assert PASSWORD not in done.stdout
 
 
+def test_a_misspelled_variable_is_named(database_url: str) -> None:
+    environment = {"SEESTACK_HTP_PORT": "1", "SEESTACK_READ_KEY": "k", "SEESTACK_INGEST_PORT": "tcp://10.0.0.1:8080"}
+    done = complete_command("check", *FREE_PORTS, "--database-url", database_url, environment=environment)
+    assert (done.returncode, done.stderr) == (
+        0, "seestack-ingest: SEESTACK_HTP_PORT is no setting; SEESTACK_HTTP_PORT is\n",
+    )  # fmt: skip
+
+
 def test_people_read_tables(database_url: str) -> None:
     done = run_check(environment={"SEESTACK_DATABASE_URL": with_password(database_url)})
     assert done.returncode == 0
@@ -70,6 +78,14 @@ def test_the_embedded_database_is_tried_too(data_folder: Path) -> None:
     assert not Path(EmbeddedServer(folder).url.partition("host=")[2], ".s.PGSQL.5432").exists()
 
 
+def test_a_data_folder_that_cannot_be_made_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_check("--json", "--data-dir", str(tmp_path / "file" / "data"))
+    assert done.returncode == 1
+    database = checks_of(done)["database"]
+    assert (database["usable"], f"{tmp_path / 'file'} is not a folder" in database["message"]) == (False, True)
+
+
 @pytest.mark.parametrize("protocol", ["HTTP", "gRPC", "metrics"])
 def test_a_taken_port_is_found(protocol: str, database_url: str) -> None:
     with listening_port() as port:
@@ -79,6 +95,7 @@ def test_a_taken_port_is_found(protocol: str, database_url: str) -> None:
     checks = checks_of(done)
     assert [name for name, result in checks.items() if not result["usable"]] == [f"{protocol} port"]
     assert f"127.0.0.1:{port}" in checks[f"{protocol} port"]["message"]
+    assert "a server that runs already" in checks[f"{protocol} port"]["message"]
 
 
 def test_the_ports_of_a_running_server_are_taken(server: RunningServer) -> None:

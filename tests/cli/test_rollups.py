@@ -26,6 +26,8 @@ def test_rebuilt_they_are_the_sums_over_the_rows(database_url: str) -> None:
         assert not is_readable(database_url)
         assert "summed up 50 rows" in run_command("rollups", "rebuild", "--yes", "--database-url", database_url).stdout
         assert is_readable(database_url)
+        status = json.loads(run_command("rollups", "status", "--json", "--database-url", database_url).stdout)
+        assert not status["rollup_names"].endswith("about 0 rows")
         assert sums_of_rollups(connection, Span.DAY, Level.HOST) or sums_of_rollups(connection, Span.MINUTE, Level.HOST)
 
 

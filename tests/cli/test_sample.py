@@ -98,6 +98,7 @@ def test_a_server_that_is_down_is_told(protocol: str) -> None:
         failure = fail_command("sample", *FAST, *flags, *ANY_KEY, "--json")
     assert failure.exit_code == 1
     assert "refused" in failure.line
+    assert "seestack-ingest serve" in failure.line
 
 
 def test_what_goes_wrong_is_one_line_without_json_too(server: RunningServer) -> None:

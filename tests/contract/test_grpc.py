@@ -32,6 +32,12 @@ def test_reflection_finds_methods_by_their_full_names(server: RunningServer) -> 
     assert found.name == "seestack/ingest/v1/ingest.proto"
 
 
+def test_reflection_says_the_names_of_fields_in_json(server: RunningServer) -> None:
+    file = ProtoReflectionDescriptorDatabase(server.channel()).FindFileContainingSymbol(SERVICE)
+    names = {field.name: field.json_name for message in file.message_type for field in message.field}
+    assert (names["trace_id"], names["project_id"], names["ok"]) == ("traceId", "projectId", "ok")
+
+
 @pytest.mark.parametrize("name", ["", SERVICE])
 def test_health_says_serving(server: RunningServer, name: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(server.channel())

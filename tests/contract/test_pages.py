@@ -38,6 +38,13 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     openapi_spec_validator.validate(document, cls=OpenAPIV31SpecValidator)
 
 
+def test_sending_comes_first_and_every_path_is_listed_under_a_name(document: dict[str, Any]) -> None:
+    names = [tag["name"] for tag in document["tags"]]
+    listed = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    assert document["paths"]["/ingest/v1/http-requests"]["post"]["tags"] == names[:1]
+    assert listed == set(names)
+
+
 def test_all_examples_fit_their_schemas(document: dict[str, Any]) -> None:
     checked = 0
     for path in document["paths"].values():

@@ -150,6 +150,12 @@ def test_what_cannot_be_unpacked_is_refused(
     client.assert_serves(3)
 
 
+def test_a_message_of_several_gzip_members_is_whole(client: Http2Client) -> None:
+    message = grpc_message(gzip.compress(b"one, ") + gzip.compress(b"two"), is_packed=True)
+    client.send(head(1, "echo", ("grpc-encoding", "gzip")), frame(DATA, END_STREAM, 1, message))
+    assert client.answer(1).messages == [b"one, two"]
+
+
 def test_a_compression_that_is_unknown_is_refused_with_those_that_are_known(client: Http2Client) -> None:
     client.send(head(1, "echo", ("grpc-encoding", "br")) + body(1, b"x"))
     answer = client.answer(1)

@@ -117,6 +117,21 @@ def test_padding_counts(client: Http2Client) -> None:
     assert ErrorCode(client.expect_code(RST_STREAM)) is ErrorCode.FLOW_CONTROL_ERROR
 
 
+def test_a_message_with_much_padding_gets_through(client: Http2Client) -> None:
+    message = b"x" * 60_000
+    data = b"\0" + len(message).to_bytes(4, "big") + message
+    client.send(head(1, "echo"))
+    room = WINDOW
+    for at in range(0, len(data), 200):
+        payload = b"\xff" + data[at : at + 200] + bytes(255)
+        while len(payload) > room:
+            room += int.from_bytes(client.expect(WINDOW_UPDATE, 1), "big")
+        client.send(frame(DATA, 0x8, 1, payload))
+        room -= len(payload)
+    client.send(frame(DATA, 0x1, 1, b""))
+    assert client.answer(1).messages == [message]
+
+
 def test_the_oldest_of_too_many_unread_bytes_make_room(serving: Serving) -> None:
     clients = [Http2Client(serving.port) for _ in range(2)]
     first, second = clients

@@ -61,7 +61,7 @@ def test_a_healthy_server_has_nothing_to_look_at() -> None:
     assert lines["Writing: Time of a flush, mean"].value == "4 ms"
     assert lines["Writing: 95 % of them within"].value == "10 ms"
     assert lines["Traffic: Requests accepted"].value == "12"
-    assert lines["Traffic: rate limited"].value == "3"
+    assert lines["Traffic: Ended as rate limited"].value == "3"
 
 
 def test_what_is_wrong_is_marked() -> None:

@@ -22,6 +22,7 @@ from server.settings import SettingsError, load_settings
 from tests.batches import make_batch
 from tests.certificates import DAY, Authority
 from tests.cli.failing import fail_command
+from tests.commands import complete_command
 from tests.log_lines import log_lines
 from tests.patience import PATIENCE_S
 from tests.process.polling import kill, live_workers, wait_until
@@ -130,6 +131,16 @@ def test_both_ports_speak_tls_to_those_they_should(
         "--project-id", tls_server.running.project_id, "--api-key", tls_server.running.api_key,
     )  # fmt: skip
     assert len(tls_server.running.rows()) == 11
+    certificate, key = tls_server.authority.issue("client")
+    over_grpc = (
+        "sample", "--protocol", "grpc", "--rows", "10", "--target", f"127.0.0.1:{tls_server.running.grpc_port}",
+        "--project-id", tls_server.running.project_id, "--api-key", tls_server.running.api_key,
+    )  # fmt: skip
+    trusting = ("--ca-cert", str(tls_server.authority.certificate))
+    assert "--ca-cert" in complete_command(*over_grpc, timeout=PATIENCE_S).stderr
+    assert "--client-cert" in complete_command(*over_grpc, *trusting, timeout=PATIENCE_S).stderr
+    run_command(*over_grpc, *trusting, "--client-cert", str(certificate), "--client-key", str(key))
+    assert len(tls_server.running.rows()) == 21
 
 
 def test_a_new_certificate_is_taken_up_once_it_is_whole_and_connections_go_on(tls_server: TlsServer) -> None:

@@ -164,6 +164,7 @@ def test_a_wrong_database_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, u
     with pytest.raises(SettingsError) as raised:
         load_settings()
     assert "hunter2" not in str(raised.value)
+    assert "is wrong: must " in str(raised.value)
 
 
 def test_the_password_of_a_right_database_url_is_hidden() -> None:

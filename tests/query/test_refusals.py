@@ -80,6 +80,12 @@ def test_wrong_parameters_are_named_over_grpc_alike(asking: Asking) -> None:
     assert raised.value.violations == asking.http(QueryMethod.LIST, wrong).json["error"]["details"]
 
 
+def test_a_plus_that_was_not_encoded_is_told(asking: Asking) -> None:
+    answer = asking.http(QueryMethod.STATS, "from=2026-03-01T00:00:00+01:00&to=2026-03-02T00:00:00%2B01:00")
+    message = "must be a valid ISO-8601 date-time; in an address, its + is written %2B"
+    assert answer.json["error"]["details"] == {"from": message}
+
+
 def test_a_parameter_is_given_once(asking: Asking) -> None:
     assert asking.http(QueryMethod.LIST, "host=a&host=b").json["error"]["details"] == {"host": "must be given once"}
 

@@ -72,6 +72,8 @@ class Connection:
 
     async def send(self, kind: Kind, payload: object) -> None:
         """Send a frame, once the other side has room. Raises ConnectionError."""
+        if self._writer.is_closing():
+            raise ConnectionResetError
         data = payload if isinstance(payload, bytes) else msgspec.msgpack.encode(payload)
         self._writer.write(_HEAD.pack(kind, len(data)) + data)
         await self._writer.drain()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import connect
-from storage.embedded.cluster import cluster_path
+from storage.embedded.cluster import cluster_path, reason_in
 from storage.embedded.server import EmbeddedServer
 from storage.errors import EmbeddedServerError
 from tests.storage.processes import is_stopped, socket_folder_of
@@ -86,3 +86,14 @@ def test_a_link_leads_to_the_same_server(initialised_folder: Path) -> None:
         with connect(server.url) as connection:
             connection.execute("SELECT 1")
     link.unlink()
+
+
+def test_the_reason_why_initdb_failed_is_told() -> None:
+    output = (
+        "creating configuration files ... ok\n"
+        "running bootstrap script ... 2026-11-27 [22048] FATAL:  could not extend file: No space left on device\n"
+        "2026-11-27 [22048] PANIC:  cannot abort transaction 1\n"
+        'initdb: removing data directory "d"\n'
+    )
+    assert reason_in(output) == "could not extend file: No space left on device"
+    assert reason_in("one\ntwo\n") == "two"
