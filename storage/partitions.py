@@ -57,6 +57,12 @@ def partition_name(day: date) -> str:
     return f"http_request_rows_{day:%Y%m%d}"
 
 
+def first_day(connection: psycopg.Connection) -> date:
+    """Return the first day (UTC) that may have a partition: DAYS_BACK before the schema was made."""
+    row = connection.execute(_FIRST_DAY).fetchone()
+    return row[0].astimezone(UTC).date() if row else date.max
+
+
 def days_due(connection: psycopg.Connection, today: date) -> list[date]:
     """Return the days from DAYS_BACK before to DAYS_AHEAD after `today` (a UTC day) that have no partition yet.
 
@@ -92,9 +98,8 @@ def _existing(connection: psycopg.Connection) -> set[str]:
 
 
 def _without_partition(connection: psycopg.Connection, days: Sequence[date], existing: set[str]) -> list[date]:
-    row = connection.execute(_FIRST_DAY).fetchone()
-    first_day = row[0].astimezone(UTC).date() if row else date.max
-    return [day for day in days if day >= first_day and partition_name(day) not in existing]
+    first = first_day(connection)
+    return [day for day in days if day >= first and partition_name(day) not in existing]
 
 
 def _make_partition(connection: psycopg.Connection, day: date) -> bool:

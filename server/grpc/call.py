@@ -72,7 +72,7 @@ class IncomingCall:
         data = self._stream.take(_PREFIX_BYTES + size)
         return data[_PREFIX_BYTES:] if data is not None else None
 
-    async def read_only(self) -> bytes | None:
+    async def read_single(self) -> bytes | None:
         """Return the only message of a call; one that is too large is not waited for. Raises IngestError."""
         return await self._read(self._max_body_bytes)
 

@@ -72,7 +72,7 @@ class _UnaryBatch(_Batch):
         """See IngestRequest."""
         message = self._call.take()
         if message is None:
-            message = await self._reads.read(self._call.read_only)
+            message = await self._reads.read(self._call.read_single)
         if message is None:
             raise MalformedRequestError("The call has no message")
         return message

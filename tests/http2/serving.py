@@ -32,9 +32,9 @@ class Methods:
         """Answer with the message."""
         return await call.read() or b"none"
 
-    async def echo_only(self, call: IncomingCall) -> bytes | None:
+    async def echo_single(self, call: IncomingCall) -> bytes | None:
         """Answer with the message, if it is not larger than a body may be."""
-        return await call.read_only()
+        return await call.read_single()
 
     async def echo_all(self, call: IncomingCall) -> None:
         """Answer each message with the same."""
@@ -89,7 +89,7 @@ def serve(tls: ssl.SSLContext | None = None, *, max_age_s: float = MAX_AGE_S) ->
     methods, loop = Methods(), uvloop.new_event_loop()
     table = {
         f"test.Test/{name}": getattr(methods, name)
-        for name in ("echo", "echo_only", "echo_all", "count", "fill", "hang", "refuse", "metadata")
+        for name in ("echo", "echo_single", "echo_all", "count", "fill", "hang", "refuse", "metadata")
     }
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)

@@ -172,7 +172,7 @@ def test_what_is_no_message_is_refused(client: Http2Client, data: bytes, status:
     assert client.answer(1).status == status
 
 
-@pytest.mark.parametrize(("method", "size"), [("echo", 4 * MAX_BODY_BYTES + 1), ("echo_only", MAX_BODY_BYTES + 1)])
+@pytest.mark.parametrize(("method", "size"), [("echo", 4 * MAX_BODY_BYTES + 1), ("echo_single", MAX_BODY_BYTES + 1)])
 def test_a_message_too_large_is_refused_before_it_comes(client: Http2Client, method: str, size: int) -> None:
     client.send(head(1, method), frame(DATA, 0, 1, b"\0" + struct.pack(">I", size)))
     assert client.answer(1).status == RESOURCE_EXHAUSTED

@@ -5,11 +5,11 @@ from http import HTTPStatus
 
 from storage.database import connect
 from storage.keys.projects import create_project
+from storage.partitions import first_day
 from tests.batches import make_batch
 from tests.process.polling import wait_until
 from tests.process.scraping import scrape
 from tests.running_server import run_command, start_server
-from tests.storage.days import first_day
 from tests.storage.rows import PROJECT_NUMBER, insert_row
 
 KEPT_DAYS = 2
