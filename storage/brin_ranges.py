@@ -20,7 +20,8 @@ CHUNK_RANGES = 64
 LOCK_TIMEOUT = "200ms"
 
 _INDEXES = """
-SELECT brin.oid, pages.per_range, pg_relation_size(indrelid) / current_setting('block_size')::int
+SELECT brin.oid, pg_relation_filenode(indrelid), pages.per_range,
+       pg_relation_size(indrelid) / current_setting('block_size')::int
   FROM pg_inherits
   JOIN pg_index ON indrelid = inhrelid
   JOIN pg_class AS brin ON brin.oid = indexrelid
@@ -46,6 +47,7 @@ _DESUMMARIZE = "SELECT brin_desummarize_range(%s::regclass, %s)"
 
 class _Index(NamedTuple):
     oid: int
+    table_file: int  # its number; a table that is truncated or rewritten gets another one
     range_pages: int
     table_pages: int
 
@@ -59,7 +61,7 @@ class RangeSummaries:
     def __init__(self, index: str | None = None) -> None:
         """Take all BRIN indexes of the table, or one by its name."""
         self._parent = index
-        self._next_blocks: dict[int, int] = {}
+        self._next_blocks: dict[tuple[int, int], int] = {}  # by index and table file
 
     def summarize(self, connection: psycopg.Connection) -> int:
         """Summarize what became full, and return how many ranges. Raises psycopg.Error, e.g. when not the owner."""
@@ -67,8 +69,9 @@ class RangeSummaries:
 
     def _summarize(self, connection: psycopg.Connection, index: _Index) -> int:
         end = (index.table_pages - OPEN_PAGES) // index.range_pages * index.range_pages
+        place = (index.oid, index.table_file)
         summarized = 0
-        for first in range(self._next_blocks.get(index.oid, 0), end, CHUNK_RANGES * index.range_pages):
+        for first in range(self._next_blocks.get(place, 0), end, CHUNK_RANGES * index.range_pages):
             after = min(end, first + CHUNK_RANGES * index.range_pages)
             try:
                 with durable_transaction(connection):
@@ -76,7 +79,7 @@ class RangeSummaries:
                     row = connection.execute(_SUMMARIZE, (index.oid, first, after - 1, index.range_pages)).fetchone()
             except (LockNotAvailable, UndefinedTable):
                 break
-            self._next_blocks[index.oid] = after
+            self._next_blocks[place] = after
             summarized += row[0] if row else 0
         return summarized
 

@@ -53,6 +53,16 @@ def test_full_ranges_get_a_summary_once_and_the_last_one_does_not(connection: ps
     assert summarize_rest(connection, TRACE_INDEX) == 1
 
 
+def test_a_table_that_was_truncated_is_summarized_from_its_begin(connection: psycopg.Connection) -> None:
+    insert_day_rows(connection, TODAY, 2 * FILLED_ROWS)
+    summaries = RangeSummaries()
+    assert summaries.summarize(connection) > FILLED_RANGES
+    connection.execute("TRUNCATE http_request_rows")
+    insert_day_rows(connection, TODAY, FILLED_ROWS)
+    # An index that is made anew has a summary of its first range.
+    assert summaries.summarize(connection) == FILLED_RANGES - 1
+
+
 def test_one_index_can_be_summarized_before_the_others(connection: psycopg.Connection) -> None:
     insert_day_rows(connection, TODAY, FILLED_ROWS)
     assert RangeSummaries("http_request_rows_transaction").summarize(connection) == 0  # its ranges are longer
