@@ -8,7 +8,7 @@ from server.settings import Compiled
 from storage.reading import totals
 from storage.reading.sums import Sums
 from storage.reading.totals import Adding, Totals
-from storage.rollups.aggregation import Aggregator
+from storage.rollups.aggregation import END_SIZE, Aggregator, Portion
 from storage.rollups.groups import SLOW_MS, DayName, Span, Stored
 from storage.rollups.summing import REFERENCE, Summing
 from storage.sketch import GAMMA
@@ -25,6 +25,8 @@ def make_compiled_aggregator() -> Aggregator:
         lengths_us=tuple(span.length_us for span in Span),
         slow_ms=SLOW_MS,
         ln_gamma=math.log(GAMMA),
+        end_size=END_SIZE,
+        make_portion=Portion,
         make_name=DayName,
         make_stored=Stored,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from storage.rollups.aggregation import GetMessage, Portion
 from storage.rollups.groups import DayName, Stored, Times
 
 class RowAggregator:
@@ -13,13 +14,21 @@ class RowAggregator:
         lengths_us: tuple[int, ...],
         slow_ms: int,
         ln_gamma: float,
+        end_size: int,
+        make_portion: Callable[..., Portion],
         make_name: Callable[..., DayName],
         make_stored: Callable[..., Stored],
     ) -> None:
         """`lengths_us` are those of the spans."""
 
-    def add(self, row: bytes) -> None:
-        """Add a row in binary COPY form, without the header. Raises ValueError when it is cut off."""
+    def add(self, row: bytes | memoryview) -> bool:
+        """Add a row in binary COPY form, without the header; do nothing and return False if a figure is NULL.
+
+        Raises ValueError when it is cut off.
+        """
+
+    def add_all(self, get_message: GetMessage, most: int) -> Portion:
+        """Add at most so many rows as they arrive, until none is there, or no more will come."""
 
     def names(self) -> Mapping[DayName, int]:
         """Return the names that the rows have, and how many have each."""

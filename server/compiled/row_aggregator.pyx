@@ -20,10 +20,8 @@ cdef enum:
     TIMESTAMP = 14
     IS_INBOUND = 26
     STATUS_CODE = 31
-    DURATION = 37
-    REQUEST = 49
-    RESPONSE = 61
-    TEXTS = 69
+    FIGURES = 33  # where the length of the first one is
+    FIGURE_COUNT = 3
     TEXT_COUNT = 3
     KEY_NAME = 9  # where the name begins, behind minute and kind: project, lengths of method and host, texts
     NAME_HEAD = 12
@@ -92,16 +90,18 @@ cdef class RowAggregator:
     cdef int64_t _minute_us, _slow_ms
     cdef double _ln_gamma
     cdef int32_t _small[SMALL]
+    cdef Py_ssize_t _end_size
     cdef tuple _lengths_us
-    cdef object _make_name, _make_stored
+    cdef object _make_portion, _make_name, _make_stored
 
-    def __cinit__(self, *, lengths_us, slow_ms, ln_gamma, make_name, make_stored):
+    def __cinit__(self, *, lengths_us, slow_ms, ln_gamma, end_size, make_portion, make_name, make_stored):
         cdef int index
         self._groups = {}
         self._key, self._key_size = NULL, 0
         self._lengths_us = lengths_us
         self._minute_us, self._slow_ms, self._ln_gamma = lengths_us[0], slow_ms, ln_gamma
-        self._make_name, self._make_stored = make_name, make_stored
+        self._end_size = end_size
+        self._make_portion, self._make_name, self._make_stored = make_portion, make_name, make_stored
         self._small[0] = 0
         for index in range(1, SMALL):
             self._small[index] = 1 + <int32_t>ceil(log(<double>index) / self._ln_gamma)
@@ -109,24 +109,39 @@ cdef class RowAggregator:
     def __dealloc__(self):
         PyMem_Free(self._key)
 
-    def add(self, row):
+    cpdef bint add(self, row) except? False:
         cdef Py_buffer view
         PyObject_GetBuffer(row, &view, PyBUF_SIMPLE)
         try:
-            self._add(<const uint8_t*>view.buf, view.len)
+            return self._add(<const uint8_t*>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
 
-    cdef int _add(self, const uint8_t* row, Py_ssize_t size) except -1:
-        cdef int64_t microseconds, duration_ms
+    def add_all(self, get_message, Py_ssize_t most):
+        cdef Py_ssize_t added = 0, refused = 0, size = 0
+        cdef tuple message
+        while added + refused < most:
+            message = get_message(1)
+            size = message[0]
+            if size <= self._end_size:
+                break
+            if self.add(message[1]):
+                added += 1
+            else:
+                refused += 1
+        return self._make_portion(added, refused, size)
+
+    cdef bint _add(self, const uint8_t* row, Py_ssize_t size) except? False:
+        cdef int64_t duration_ms, figures[FIGURE_COUNT]
         cdef int32_t bucket
         cdef bytes key
         cdef _Sums sums
         cdef PyObject* found
-        if size < TEXTS:
-            raise ValueError("a row is cut off")
-        microseconds, duration_ms = get_64(row + TIMESTAMP), get_64(row + DURATION)
-        key = self._key_of(row, size, microseconds)
+        cdef const uint8_t* texts = read_figures(row, size, figures)
+        if texts == NULL:
+            return False
+        duration_ms = figures[0]
+        key = self._key_of(row, texts, row + size)
         found = PyDict_GetItem(self._groups, key)
         if found == NULL:
             sums = _Sums()
@@ -136,23 +151,22 @@ cdef class RowAggregator:
         sums.requests += 1
         sums.slow += duration_ms > self._slow_ms
         add_to(&sums.duration_ms, duration_ms)
-        add_to(&sums.request_bytes, get_64(row + REQUEST))
-        add_to(&sums.response_bytes, get_64(row + RESPONSE))
+        add_to(&sums.request_bytes, figures[1])
+        add_to(&sums.response_bytes, figures[2])
         if 0 <= duration_ms < SMALL:
             bucket = self._small[duration_ms]
         else:
             bucket = 1 + <int32_t>ceil(log(<double>duration_ms) / self._ln_gamma)
-        return sums.count(bucket)
+        sums.count(bucket)
+        return True
 
-    cdef bytes _key_of(self, const uint8_t* row, Py_ssize_t size, int64_t microseconds):
-        """Return what tells the group of a row from all others."""
-        cdef const uint8_t* at = row + TEXTS
-        cdef const uint8_t* end = row + size
+    cdef bytes _key_of(self, const uint8_t* row, const uint8_t* at, const uint8_t* end):
+        """Return what tells the group of a row from all others; its texts begin at `at`."""
         cdef const uint8_t* texts[TEXT_COUNT]
         cdef uint32_t sizes[TEXT_COUNT]
         cdef int index
         cdef uint8_t* out
-        cdef int64_t minute = floor_of(microseconds, self._minute_us)
+        cdef int64_t minute = floor_of(get_64(row + TIMESTAMP), self._minute_us)
         cdef int status_class = min(max(<int16_t>get_16(row + STATUS_CODE) // 100, 0), MOST_CLASS)
         for index in range(TEXT_COUNT):
             if end - at < 4:
@@ -258,6 +272,33 @@ cdef class RowAggregator:
                     entry.key = numbers[entry.level] << KIND_BITS | at[8]
                     pool.add_entry(entry)
         return [self._make_stored(*row) for row in pool.encoded()]
+
+
+cdef const uint8_t* read_figures(const uint8_t* row, Py_ssize_t size, int64_t* figures) except? NULL:
+    """Read the figures, each as wide as its column, and return where the texts begin; NULL if a figure is."""
+    cdef const uint8_t* at = row + FIGURES
+    cdef const uint8_t* end = row + size
+    cdef int32_t length
+    cdef int index
+    if size < FIGURES:
+        raise ValueError("a row is cut off")
+    for index in range(FIGURE_COUNT):
+        if end - at < 4:
+            raise ValueError("a row is cut off")
+        length = <int32_t>get_32(at)
+        at += 4
+        if length < 0:
+            return NULL
+        if end - at < length:
+            raise ValueError("a row is cut off")
+        if length == 4:
+            figures[index] = <int32_t>get_32(at)
+        elif length == 8:
+            figures[index] = get_64(at)
+        else:
+            raise ValueError("a figure has a width that no column has")
+        at += length
+    return at
 
 
 cdef inline int64_t floor_of(int64_t value, int64_t unit) noexcept nogil:

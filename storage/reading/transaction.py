@@ -95,7 +95,7 @@ class Transaction:
             async for row in cursor.stream(self._encode(query), values, size=FETCHED_AT_ONCE):
                 yield row
 
-    async def copy(self, query: str, values: Mapping[str, object], take: Callable[[bytes], None]) -> None:
+    async def copy(self, query: str, values: Mapping[str, object], take: Callable[[bytes], object]) -> None:
         """Have `take` see each row of a COPY in binary form."""
         async with self.connection.cursor() as cursor, cursor.copy(self._encode(query), values) as copy:
             await self.connection.wait(_taken(self.connection.pgconn, take))
@@ -120,7 +120,7 @@ class Transaction:
         await self.connection.execute(_ORDERED_PLAN)
 
 
-def _taken(pgconn: PGconn, take: Callable[[bytes], None]) -> PQGen[None]:
+def _taken(pgconn: PGconn, take: Callable[[bytes], object]) -> PQGen[None]:
     """Have `take` see all rows. The driver's own way takes 2 us a row."""
     start = HEADER_SIZE
     while True:

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Final, NamedTuple, Protocol
 
@@ -16,16 +16,41 @@ COLUMNS: Final = """
     project, "timestamp", is_inbound, status_code, coalesce(duration_ms, long_duration_ms),
     coalesce(request_size, long_request_size), coalesce(response_size, long_response_size), method, host, path
 """
+# The same, but NULL for a figure that is in the other column. Those are the last of a row, which Postgres takes apart
+# from its begin: a fifth more CPU.
+NARROW_COLUMNS: Final = """
+    project, "timestamp", is_inbound, status_code, duration_ms, request_size, response_size, method, host, path
+"""
+IS_WIDE: Final = "(duration_ms IS NULL OR request_size IS NULL OR response_size IS NULL)"
 HEADER_SIZE: Final = 19  # of binary COPY; its first row comes in the same message
-_NUMBERS = struct.Struct(">h ii iq i? ih iq iq iq")
+END_SIZE: Final = 2  # of the message that follows the last row
+_NUMBERS = struct.Struct(">h ii iq i? ih")
+_FIGURES: Final = 3
+_VALUES: Final = 6  # figures and texts
 _LENGTH = struct.Struct(">i")
+_NULL: Final = -1
+
+
+# PGconn.get_copy_data: asked with 1, it returns the size of a row and the row, a size of 0 if none has arrived yet.
+GetMessage = Callable[[int], tuple[int, memoryview]]
+
+
+class Portion(NamedTuple):
+    """What became of some rows."""
+
+    added: int
+    refused: int
+    size: int  # of the message that was seen last, as GetMessage tells it
 
 
 class Aggregator(Protocol):
     """Sums up rows."""
 
-    def add(self, row: bytes) -> None:
-        """Add a row in binary COPY form, without the header."""
+    def add(self, row: bytes | memoryview) -> bool:
+        """Add a row in binary COPY form, without the header; do nothing and return False if a figure is NULL."""
+
+    def add_all(self, get_message: GetMessage, most: int) -> Portion:
+        """Add at most so many rows as they arrive, until none is there, or no more will come."""
 
     def names(self) -> Mapping[DayName, int]:
         """Return the names that the rows have, and how many have each; no row may be added afterwards."""
@@ -47,19 +72,33 @@ class ReferenceAggregator:
         self._groups: defaultdict[_RowGroup, GroupSums] = defaultdict(GroupSums)
         self._names: Counter[DayName] = Counter()
 
-    def add(self, row: bytes) -> None:
+    def add(self, row: bytes | memoryview) -> bool:
         """See Aggregator."""
-        (
-            _, _, project, _, microseconds, _, is_inbound, _, status_code,
-            _, duration_ms, _, request_bytes, _, response_bytes,
-        ) = _NUMBERS.unpack_from(row)  # fmt: skip
-        method, host, path = _texts(row, _NUMBERS.size)
+        _, _, project, _, microseconds, _, is_inbound, _, status_code = _NUMBERS.unpack_from(row)
+        values = [value for value in _values(row) if value is not None]
+        if len(values) < _VALUES:
+            return False
+        duration_ms, request_bytes, response_bytes = (int.from_bytes(value, signed=True) for value in values[:_FIGURES])
+        method, host, path = (str(value, "utf-8") for value in values[_FIGURES:])
         minute_us = microseconds // MINUTE_US * MINUTE_US
         name = DayName(project, minute_us // DAY_US, method, host, endpoint_of(path))
         self._names[name] += 1
         self._groups[_RowGroup(minute_us, kind_of(is_inbound, status_code), name)].add(
             GroupSums(1, duration_ms > SLOW_MS, duration_ms, request_bytes, response_bytes, {bucket_of(duration_ms): 1})
         )
+        return True
+
+    def add_all(self, get_message: GetMessage, most: int) -> Portion:
+        """See Aggregator."""
+        counts = [0, 0]
+        size = 0
+        while sum(counts) < most:
+            size, row = get_message(1)
+            if size <= END_SIZE:
+                break
+            counts[self.add(row)] += 1
+        refused, added = counts
+        return Portion(added, refused, size)
 
     def names(self) -> Mapping[DayName, int]:
         """See Aggregator."""
@@ -90,11 +129,14 @@ def spans_of(minute_us: int, times: Times) -> Iterator[Span]:
         yield Span.DAY
 
 
-def _texts(row: bytes, offset: int) -> tuple[str, str, str]:
-    texts = []
-    for _ in range(3):
+def _values(row: bytes | memoryview) -> Iterator[bytes | memoryview | None]:
+    """Yield the figures, each as wide as its column, and the texts; None for NULL."""
+    offset = _NUMBERS.size
+    for _ in range(_VALUES):
         (length,) = _LENGTH.unpack_from(row, offset)
         offset += _LENGTH.size
-        texts.append(str(row[offset : offset + length], "utf-8"))
-        offset += length
-    return texts[0], texts[1], texts[2]
+        if length == _NULL:
+            yield None
+        else:
+            yield row[offset : offset + length]
+            offset += length

@@ -5,19 +5,18 @@ of a range of transactions, and stores their sums and the new mark in one transa
 happens.
 """
 
-import select
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from storage.endpoints import OTHER
-from storage.rollups.aggregation import COLUMNS, HEADER_SIZE, Aggregator
+from storage.rollups.aggregation import Aggregator
 from storage.rollups.merging import note_unmerged
 from storage.rollups.names import Name, Names
+from storage.rollups.new_rows import add_rows, has_rows
 from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state, read_state
 from storage.rollups.summing import Summing
 from storage.rollups.tables import write_stored
@@ -27,7 +26,6 @@ ROWS_WANTED: Final = 50_000  # of a pass
 # A pass with more rows begins again with fewer transactions: its groups, up to one a row, are in memory.
 MOST_ROWS: Final = 2 * ROWS_WANTED
 FIRST_TRANSACTIONS: Final = 1_000
-ROWS_AT_ONCE: Final = 500  # then a pass rests
 
 # Sums can be made again from rows, so nothing waits for the disk. The rows are found by their transactions' index.
 BACKGROUND: Final = """
@@ -36,17 +34,7 @@ SET LOCAL jit = off;
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL enable_seqscan = off
 """
-_ROWS = f"""
-COPY (
-    SELECT {COLUMNS} FROM http_request_rows
-     WHERE transaction >= {{first}} AND transaction < {{end}} AND isfinite("timestamp")
-) TO STDOUT (FORMAT BINARY)
-"""
-_HAS_ROWS = """
-SELECT EXISTS (SELECT FROM http_request_rows WHERE transaction >= %s AND transaction < %s AND isfinite("timestamp"))
-"""
 _ADVANCE = "UPDATE rollup_state SET mark = %s"
-_END_OF_ROWS = b"\xff\xff"
 
 
 class Pass(NamedTuple):
@@ -66,7 +54,7 @@ class Roller:
     """Makes passes, of a number of rows that is kept near ROWS_WANTED."""
 
     def __init__(self, summing: Summing, rest: Callable[[float], None] = time.sleep) -> None:
-        """`rest` is called after every ROWS_AT_ONCE with how many seconds these took."""
+        """`rest` is called after every portion of rows with how many seconds these took."""
         self.other_rows = 0  # that were counted as {other}
         self._rest = rest
         self._names = Names()
@@ -87,9 +75,7 @@ class Roller:
                 seen = read_state(connection)
                 if not seen.is_of_this_cluster:
                     return None
-                if seen.mark != EMPTYING and connection.execute(
-                    _HAS_ROWS, (seen.mark, seen.final_below)
-                ).fetchone() == (False,):
+                if seen.mark != EMPTYING and not has_rows(connection, seen.mark, seen.final_below):
                     return Pass(0, 0, seen.final_below, is_behind=False)
                 state = lock_state(connection)
                 if state is None:
@@ -117,10 +103,9 @@ class Roller:
             return Pass(0, 0, state.mark, is_behind=False)
         aggregator = self._summing.make_aggregator()
         rows = 0
-        with closing(_copy_rows(connection, state.mark, end)) as found:
-            for row in _with_rests(found, self._rest):
-                aggregator.add(row)
-                rows += 1
+        with closing(add_rows(connection, state.mark, end, aggregator)) as portions:
+            for more in _with_rests(portions, self._rest):
+                rows += more
                 if rows > MOST_ROWS and end > state.mark + 1:
                     self._transactions = max(1, (end - state.mark) // 4)
                     raise _TooManyRowsError
@@ -150,37 +135,13 @@ class Roller:
             self._transactions = max(1, self._transactions * ROWS_WANTED // rows)
 
 
-def _with_rests(rows: Iterator[bytes], rest: Callable[[float], None]) -> Iterator[bytes]:
-    """Rest after some rows: batches that come meanwhile need the processors sooner.
+def _with_rests(portions: Iterator[int], rest: Callable[[float], None]) -> Iterator[int]:
+    """Rest after each portion of rows: batches that come meanwhile need the processors sooner.
 
     Postgres rests, too, as what it sends is not taken.
     """
     began_at = time.monotonic()
-    for number, row in enumerate(rows, 1):
-        yield row
-        if number % ROWS_AT_ONCE == 0:
-            rest(time.monotonic() - began_at)
-            began_at = time.monotonic()
-
-
-def _copy_rows(connection: psycopg.Connection, first: int, end: int) -> Generator[bytes, None, None]:
-    """Yield the rows of a range of transactions. The driver's own way takes 2 us a row."""
-    statement = sql.SQL(_ROWS).format(first=sql.Literal(first), end=sql.Literal(end))
-    pgconn = connection.pgconn
-    readable = select.poll()
-    readable.register(pgconn.socket, select.POLLIN)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        start = HEADER_SIZE
-        while True:
-            length, data = pgconn.get_copy_data(1)
-            if length == 0:
-                readable.poll()
-                pgconn.consume_input()
-                continue
-            if length < 0:
-                raise psycopg.OperationalError("the database ended the copy of rows")
-            if length - start == len(_END_OF_ROWS):
-                break
-            yield data[start:] if start else data  # type: ignore[misc] # memoryviews, which aggregators take as well
-            start = 0
-        copy.read()
+    for rows in portions:
+        yield rows
+        rest(time.monotonic() - began_at)
+        began_at = time.monotonic()

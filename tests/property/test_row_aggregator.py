@@ -1,6 +1,7 @@
 """The compiled aggregator gives the sums of the reference, to the last bucket."""
 
 import struct
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import example, given
@@ -8,12 +9,15 @@ from hypothesis import strategies as st
 
 from server.compiled.aggregator import make_compiled_aggregator
 from storage.endpoints import endpoint_of
-from storage.rollups.aggregation import ReferenceAggregator
+from storage.rollups.aggregation import GetMessage, ReferenceAggregator
 from storage.rollups.groups import DAY_US, Times
 
 pytest.importorskip("server.compiled.row_aggregator")
 
 LARGEST = 2**63 - 1
+FIGURES_AT = 33
+NONE_YET = b""
+END = b"\xff\xff"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 SEGMENTS = st.one_of(
     st.sampled_from(["orders", "{id}", "{other}", "defaced1", "deadbeef", "", "v1", "a" * 16, "aB3" + "x" * 13 + "=="]),
@@ -39,12 +43,22 @@ Row = tuple[int, int, bool, int, int, int, int, str, str, str]
 
 def to_copy(row: Row) -> bytes:
     project, timestamp, is_inbound, status_code, duration, request, response, *texts = row
-    head = struct.pack(
-        ">hiiiqi?ihiqiqiq",
-        10, 4, project, 8, timestamp, 1, is_inbound, 2, status_code, 8, duration, 8, request, 8, response,
-    )  # fmt: skip
-    encoded = [text.encode() for text in texts]
-    return head + b"".join(struct.pack(">i", len(text)) + text for text in encoded)
+    head = struct.pack(">hiiiqi?ih", 10, 4, project, 8, timestamp, 1, is_inbound, 2, status_code)
+    figures = [struct.pack(">q", figure) for figure in (duration, request, response)]
+    return head + b"".join(struct.pack(">i", len(value)) + value for value in (*figures, *map(str.encode, texts)))
+
+
+def to_narrow_copy(row: Row) -> bytes:
+    """Return a row with figures of four bytes, and NULL for those that need more."""
+    wide = to_copy(row)
+    narrow = [struct.pack(">ii", 4, figure) if figure < 2**31 else struct.pack(">i", -1) for figure in row[4:7]]
+    return wide[:FIGURES_AT] + b"".join(narrow) + wide[FIGURES_AT + 3 * 12 :]
+
+
+def arriving(messages: Iterable[bytes]) -> GetMessage:
+    """Return what tells messages as a driver does."""
+    left = iter(messages)
+    return lambda _: (len(message := next(left)), memoryview(message))
 
 
 TIMES = st.builds(
@@ -69,6 +83,23 @@ def test_sums_are_those_of_the_reference(rows: list[Row], times: Times) -> None:
     assert compiled.stored(numbers, endpoints, times) == reference.stored(numbers, endpoints, times)
 
 
+@given(st.lists(ROWS, max_size=8), st.integers(1, 9), st.sampled_from((NONE_YET, END)))
+def test_rows_that_arrive_are_added_but_for_those_with_a_null(rows: list[Row], most: int, last: bytes) -> None:
+    sums = []
+    fitting = [row for row in rows[:most] if max(row[4:7]) < 2**31]
+    for aggregator in (ReferenceAggregator(), make_compiled_aggregator()):
+        messages = [*map(to_narrow_copy, rows), last]
+        portion = aggregator.add_all(arriving(messages), most)
+        assert portion == (len(fitting), len(rows[:most]) - len(fitting), len(messages[min(most, len(rows) + 1) - 1]))
+        numbers = range(1, len(aggregator.names()) + 1)
+        sums.append(aggregator.stored(numbers, numbers, Times(None, 0, 0, 0)))
+    reference = ReferenceAggregator()
+    for row in fitting:
+        assert reference.add(to_copy(row))
+    numbers = range(1, len(reference.names()) + 1)
+    assert sums == [reference.stored(numbers, numbers, Times(None, 0, 0, 0))] * 2
+
+
 @given(PATHS)
 def test_endpoints_are_those_of_the_reference(path: str) -> None:
     compiled = make_compiled_aggregator()
@@ -77,8 +108,9 @@ def test_endpoints_are_those_of_the_reference(path: str) -> None:
     assert name.endpoint == endpoint_of(path)
 
 
-def test_a_row_that_is_cut_off_is_refused() -> None:
-    row = to_copy((1, 0, True, 200, 1, 1, 1, "GET", "host", "/path"))
+@pytest.mark.parametrize("form", [to_copy, to_narrow_copy])
+def test_a_row_that_is_cut_off_is_refused(form: Callable[[Row], bytes]) -> None:
+    row = form((1, 0, True, 200, 1, 1, 1, "GET", "host", "/path"))
     for length in range(len(row)):
         with pytest.raises(ValueError, match="cut off"):
             make_compiled_aggregator().add(row[:length])
