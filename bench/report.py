@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.targets import HTTP, Shape
+from bench.targets import Shape
 
 _HEADINGS = (
     "", "rows x conn.", "requests/s", "rows/s", "of COPY", "of no-op", "p50 ms", "p99 ms",
@@ -59,11 +59,6 @@ class Report:
     def floor_us(self) -> float:
         """What a row must cost at least: COPY into a table without indexes, and decoding JSON."""
         return self.copy_us + self.decode_us
-
-    @property
-    def most_rows(self) -> float:
-        """The most rows/s over HTTP."""
-        return max(item.rows_per_second for item in self.measurements if item.shape.protocol == HTTP)
 
     def figures(self) -> dict[str, float]:
         """Return all figures by name."""

@@ -16,6 +16,7 @@ from server.settings import (
     Compiled,
     Contract,
     Distributed,
+    LimitScope,
     Pages,
     Settings,
     SettingsError,
@@ -43,6 +44,7 @@ _METAVARS: dict[str, str] = {
     "metrics_host": "ADDRESS",
     "metrics_port": "PORT",
     "distributed": "|".join(Distributed),
+    "limit_scope": "|".join(LimitScope),
     "contract": "|".join(Contract),
     "compiled": "|".join(Compiled),
     "pages": "|".join(Pages),
@@ -110,7 +112,7 @@ def describe_default(name: str) -> str:
     """Return a setting's default for people: "" when there is none, words where it depends on the machine."""
     field = Settings.model_fields[name]
     if name in ("http_workers", "grpc_workers"):
-        return "half of the processors, 2 to 8"
+        return "half of the processors, 2 to 8 (1 on one)"
     if field.default is PydanticUndefined:
         return str(field.get_default(call_default_factory=True))
     return "" if field.default is None else str(field.default)

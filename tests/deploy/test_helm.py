@@ -132,6 +132,17 @@ def test_a_pod_has_time_to_drain_and_to_finish(full: list[dict[str, Any]]) -> No
     assert spec["terminationGracePeriodSeconds"] > drain_s + float(grace_s)
 
 
+def test_a_claim_is_taken_over_with_the_settings_of_the_servers() -> None:
+    documents = render(
+        *DATABASE, "takeOver={gone}", "settings.SEESTACK_DISTRIBUTED=citus", "extraEnv[0].name=PGSSLMODE"
+    )
+    (job,) = of_kind(documents, "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert variables["SEESTACK_DISTRIBUTED"] == "citus"
+    assert {"SEESTACK_DATABASE_URL", "PGSSLMODE"} < variables.keys()
+
+
 def test_probes_ask_for_what_they_mean(plain: list[dict[str, Any]], full: list[dict[str, Any]]) -> None:
     for documents, scheme in ((plain, "HTTP"), (full, "HTTPS")):
         (stateful,) = of_kind(documents, "StatefulSet")
