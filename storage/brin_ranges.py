@@ -61,7 +61,7 @@ class RangeSummaries:
     def __init__(self, index: str | None = None) -> None:
         """Take all BRIN indexes of the table, or one by its name."""
         self._parent = index
-        self._next_blocks: dict[tuple[int, int], int] = {}  # by index and table file
+        self._next_blocks: dict[int, tuple[int, int]] = {}  # by index: the table's file, and where to go on in it
 
     def summarize(self, connection: psycopg.Connection) -> int:
         """Summarize what became full, and return how many ranges. Raises psycopg.Error, e.g. when not the owner."""
@@ -69,9 +69,9 @@ class RangeSummaries:
 
     def _summarize(self, connection: psycopg.Connection, index: _Index) -> int:
         end = (index.table_pages - OPEN_PAGES) // index.range_pages * index.range_pages
-        place = (index.oid, index.table_file)
+        table_file, next_block = self._next_blocks.get(index.oid, (index.table_file, 0))
         summarized = 0
-        for first in range(self._next_blocks.get(place, 0), end, CHUNK_RANGES * index.range_pages):
+        for first in range(next_block if table_file == index.table_file else 0, end, CHUNK_RANGES * index.range_pages):
             after = min(end, first + CHUNK_RANGES * index.range_pages)
             try:
                 with durable_transaction(connection):
@@ -79,7 +79,7 @@ class RangeSummaries:
                     row = connection.execute(_SUMMARIZE, (index.oid, first, after - 1, index.range_pages)).fetchone()
             except (LockNotAvailable, UndefinedTable):
                 break
-            self._next_blocks[place] = after
+            self._next_blocks[index.oid] = (index.table_file, after)
             summarized += row[0] if row else 0
         return summarized
 

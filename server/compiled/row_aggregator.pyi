@@ -24,11 +24,14 @@ class RowAggregator:
     def add(self, row: bytes | memoryview) -> bool:
         """Add a row in binary COPY form, without the header; do nothing and return False if a figure is NULL.
 
-        Raises ValueError when it is cut off.
+        Raises ValueError when it is cut off, or a figure has neither four nor eight bytes.
         """
 
     def add_all(self, get_message: GetMessage, most: int) -> Portion:
-        """Add at most so many rows as they arrive, until none is there, or no more will come."""
+        """Take at most so many rows as they arrive, refused ones included, until none is there or no more will come.
+
+        Raises as `add` does.
+        """
 
     def names(self) -> Mapping[DayName, int]:
         """Return the names that the rows have, and how many have each."""

@@ -275,7 +275,7 @@ cdef class RowAggregator:
 
 
 cdef const uint8_t* read_figures(const uint8_t* row, Py_ssize_t size, int64_t* figures) except? NULL:
-    """Read the figures, each as wide as its column, and return where the texts begin; NULL if a figure is."""
+    """Read the figures, each as wide as its column, and return where the texts begin, or NULL if a figure is NULL."""
     cdef const uint8_t* at = row + FIGURES
     cdef const uint8_t* end = row + size
     cdef int32_t length
@@ -291,10 +291,11 @@ cdef const uint8_t* read_figures(const uint8_t* row, Py_ssize_t size, int64_t* f
             return NULL
         if end - at < length:
             raise ValueError("a row is cut off")
+        # Only SQL can store a figure below 0.
         if length == 4:
-            figures[index] = <int32_t>get_32(at)
+            figures[index] = max(0, <int32_t>get_32(at))
         elif length == 8:
-            figures[index] = get_64(at)
+            figures[index] = max(0, get_64(at))
         else:
             raise ValueError("a figure has a width that no column has")
         at += length

@@ -100,6 +100,16 @@ def test_rows_that_arrive_are_added_but_for_those_with_a_null(rows: list[Row], m
     assert sums == [reference.stored(numbers, numbers, Times(None, 0, 0, 0))] * 2
 
 
+@pytest.mark.parametrize("form", [to_copy, to_narrow_copy])
+def test_a_figure_below_0_counts_as_0(form: Callable[[Row], bytes]) -> None:
+    sums = []
+    for duration, request, response in ((-1, -(2**31), -7), (0, 0, 0)):
+        for aggregator in (ReferenceAggregator(), make_compiled_aggregator()):
+            assert aggregator.add(form((1, 0, True, 200, duration, request, response, "GET", "h", "/")))
+            sums.append((aggregator.names(), aggregator.stored([1], [1], Times(None, 0, 0, 0))))
+    assert all(each == sums[0] for each in sums)
+
+
 @given(PATHS)
 def test_endpoints_are_those_of_the_reference(path: str) -> None:
     compiled = make_compiled_aggregator()

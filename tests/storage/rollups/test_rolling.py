@@ -20,6 +20,7 @@ from storage.rollups.merging import KEPT_MINUTES_US, advance_limits, delete_old,
 from storage.rollups.rolling import Pass, Roller
 from storage.rollups.state import begin_again, read_state
 from storage.rollups.summing import REFERENCE
+from storage.sketch import bucket_of
 from tests.process.polling import wait_until
 from tests.storage.rollups.model import insert_random_rows, sums_of_rollups, sums_of_rows
 from tests.storage.waiting import run_at_once
@@ -31,6 +32,12 @@ ALL_OVER = "UPDATE rollup_unmerged SET due_at = now()"
 EARLIER = """
 UPDATE rollup_state SET hours_until = hours_until - %(by)s::interval, minutes_from = minutes_from - %(by)s::interval,
                         days_until = date_trunc('day', days_until - %(by)s::interval, 'UTC')
+"""
+BY_HAND = """
+INSERT INTO http_request_rows (id, project, "timestamp", duration_ms, request_size,
+                               is_inbound, status_code, method, host, path)
+SELECT gen_random_uuid(), 1, now(), figure, figure, false, 200, 'GET', 'h', '/'
+  FROM unnest(ARRAY[NULL, -5, 0]) AS figure
 """
 ROLL_FOR_EVER = """
 import sys
@@ -170,6 +177,15 @@ def test_without_new_rows_nothing_is_written(connection: psycopg.Connection, rol
         assert roll_all(roller, connection) == 0
     after = read_state(connection)
     assert (after.mark, after.next_transaction) == (before.mark, before.next_transaction)
+
+
+@pytest.mark.parametrize("compiled", [Compiled.AUTO, Compiled.OFF])
+def test_rows_that_sql_stored_without_a_figure_or_below_0_count_as_0(
+    connection: psycopg.Connection, compiled: Compiled
+) -> None:
+    connection.execute(BY_HAND)
+    assert roll_all(Roller(choose_summing(compiled)), connection) == 3
+    assert [*sums_of_rollups(connection, Span.MINUTE, Level.PROJECT).values()] == [{"requests": 3, bucket_of(0): 3}]
 
 
 def test_a_row_whose_time_is_not_finite_is_in_no_range_and_in_no_rollup(
