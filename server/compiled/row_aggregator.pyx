@@ -153,7 +153,7 @@ cdef class RowAggregator:
         add_to(&sums.duration_ms, duration_ms)
         add_to(&sums.request_bytes, figures[1])
         add_to(&sums.response_bytes, figures[2])
-        if 0 <= duration_ms < SMALL:
+        if duration_ms < SMALL:
             bucket = self._small[duration_ms]
         else:
             bucket = 1 + <int32_t>ceil(log(<double>duration_ms) / self._ln_gamma)

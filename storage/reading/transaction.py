@@ -14,13 +14,12 @@ from psycopg.waiting import WAIT_R
 from storage.reading.filters import Filter
 from storage.reading.memory import Memories, ProjectMemory
 from storage.reading.totals import Adding
-from storage.rollups.aggregation import HEADER_SIZE
+from storage.rollups.aggregation import END_SIZE, HEADER_SIZE
 from storage.rollups.state import RollupState
 
 # Workers take longer to start than an index takes to be read.
 _INDEX_PLAN: Final = "SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0"
 _ORDERED_PLAN: Final = "SET LOCAL enable_sort = off"
-_END_OF_ROWS: Final = b"\xff\xff"
 FETCHED_AT_ONCE: Final = 1_000
 
 
@@ -130,7 +129,7 @@ def _taken(pgconn: PGconn, take: Callable[[bytes], object]) -> PQGen[None]:
             pgconn.consume_input()
         elif length < 0:
             raise OperationalError("the database ended the copy of rows")
-        elif length - start == len(_END_OF_ROWS):
+        elif length - start == END_SIZE:
             return
         else:
             take(data[start:])  # type: ignore[arg-type] # memoryviews, which aggregators take as well

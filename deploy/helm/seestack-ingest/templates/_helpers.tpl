@@ -38,6 +38,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
       key: {{ .Values.database.secretKey }}
 {{- end -}}
 
+{{- define "seestack.settings" -}}
+{{- range $variable, $value := .Values.settings }}
+- name: {{ $variable }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "seestack.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
