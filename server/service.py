@@ -26,6 +26,7 @@ from server.errors import (
 from server.observability.metrics import WorkerMetrics
 from server.observability.request_report import RequestRecord, RequestReporter
 from server.placing import open_writer
+from server.processes.row_handover import RowSender
 from server.request import IngestRequest
 from server.settings import Contract, Settings
 from server.spools import open_spool
@@ -34,6 +35,7 @@ from storage.errors import SpoolError, StorageUnavailableError
 from storage.keys.api_keys import ApiKey, Scope
 from storage.keys.snapshot import KeySnapshot
 from storage.spool.spool import SpoolStatus
+from storage.writing.flush_report import FlushReport
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 from storage.writing.submission import Submission
@@ -49,9 +51,19 @@ class IngestService:
     SAMPLE_INTERVAL_S = 0.5
 
     def __init__(
-        self, settings: Settings, *, database_url: str, name: str, metrics: WorkerMetrics, buckets: Buckets
+        self,
+        settings: Settings,
+        *,
+        database_url: str,
+        name: str,
+        metrics: WorkerMetrics,
+        buckets: Buckets,
+        sender: RowSender | None = None,
     ) -> None:
-        """Prepare to serve; to be called on the event loop, before `start`. `buckets` are those of all workers."""
+        """Prepare to serve; to be called on the event loop, before `start`. `buckets` are those of all workers.
+
+        `sender` hands over rows that are stored.
+        """
         self.reporter = RequestReporter(metrics)
         self._is_lenient = settings.contract is Contract.LENIENT
         self._max_body_bytes = settings.max_body_bytes
@@ -63,14 +75,17 @@ class IngestService:
         self._spool = open_spool(settings)
         copy = KeySnapshot(self._spool.folder) if self._spool is not None else None
         self._authenticator = Authenticator(self._pool, copy, metrics.observe_lookup_wait)
+        self._sender = sender
         self._writer = open_writer(
-            settings, database_url, name=name, pool=self._pool, spool=self._spool, on_flush=metrics.count_flush
+            settings, database_url, name=name, pool=self._pool, spool=self._spool, on_flush=self._note_flush
         )
         self._sampler = asyncio.create_task(self._sample_gauges())
 
     async def start(self) -> None:
         """Begin to connect to the database, which need not be up."""
         await self._pool.open()
+        if self._sender is not None:
+            await self._sender.start()
         await self._writer.start()
 
     async def ingest(self, request: IngestRequest) -> int | IngestError:
@@ -139,6 +154,8 @@ class IngestService:
         self._sampler.cancel()
         await self._authenticator.close()
         await self._pool.close(self.CLOSE_TIMEOUT_S)
+        if self._sender is not None:
+            self._sender.close()
         if self._spool is not None:
             self._spool.close()
 
@@ -180,6 +197,11 @@ class IngestService:
         request.key = key
         request.record.project_id = key.project_id
         return key
+
+    def _note_flush(self, report: FlushReport) -> None:
+        self._metrics.count_flush(report)
+        if self._sender is not None:
+            self._sender.send(report)
 
     async def _sample_gauges(self) -> None:
         while True:

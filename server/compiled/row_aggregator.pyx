@@ -7,7 +7,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.math cimport ceil, log
 from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from server.compiled.bytes cimport BIG_16, BIG_32, BIG_64
 from server.compiled.endpoints cimport put_endpoint
@@ -23,6 +23,13 @@ cdef enum:
     FIGURES = 33  # where the length of the first one is
     FIGURE_COUNT = 3
     TEXT_COUNT = 3
+    # What a column of a row that is written has; 0 for what sums do not need. Each figure has two, of which one is NULL.
+    OF_PROJECT = 1
+    OF_TIMESTAMP = 2
+    OF_IS_INBOUND = 3
+    OF_STATUS_CODE = 4
+    OF_FIGURES = 5
+    OF_TEXTS = OF_FIGURES + FIGURE_COUNT
     KEY_NAME = 9  # where the name begins, behind minute and kind: project, lengths of method and host, texts
     NAME_HEAD = 12
     KEY_HEAD = KEY_NAME + NAME_HEAD
@@ -31,6 +38,17 @@ cdef enum:
     LEVELS = 3
     SMALL = 4096  # durations below have their bucket in a table
     ROOM = 16  # for buckets beside one that is new
+
+
+cdef struct Row:
+    # The project's number as it is in the row, and where the texts are.
+    uint32_t project
+    int64_t timestamp
+    uint8_t is_inbound
+    int16_t status_code
+    int64_t figures[FIGURE_COUNT]  # duration in ms, bytes of request and response
+    const uint8_t* texts[TEXT_COUNT]  # method, host, path
+    uint32_t sizes[TEXT_COUNT]
 
 
 cdef class _Sums:
@@ -91,16 +109,17 @@ cdef class RowAggregator:
     cdef double _ln_gamma
     cdef int32_t _small[SMALL]
     cdef Py_ssize_t _end_size
+    cdef bytes _roles
     cdef tuple _lengths_us
     cdef object _make_portion, _make_name, _make_stored
 
-    def __cinit__(self, *, lengths_us, slow_ms, ln_gamma, end_size, make_portion, make_name, make_stored):
+    def __cinit__(self, *, lengths_us, slow_ms, ln_gamma, end_size, roles, make_portion, make_name, make_stored):
         cdef int index
         self._groups = {}
         self._key, self._key_size = NULL, 0
         self._lengths_us = lengths_us
         self._minute_us, self._slow_ms, self._ln_gamma = lengths_us[0], slow_ms, ln_gamma
-        self._end_size = end_size
+        self._end_size, self._roles = end_size, roles
         self._make_portion, self._make_name, self._make_stored = make_portion, make_name, make_stored
         self._small[0] = 0
         for index in range(1, SMALL):
@@ -131,18 +150,33 @@ cdef class RowAggregator:
                 refused += 1
         return self._make_portion(added, refused, size)
 
-    cdef bint _add(self, const uint8_t* row, Py_ssize_t size) except? False:
-        cdef int64_t duration_ms, figures[FIGURE_COUNT]
-        cdef int32_t bucket
-        cdef bytes key
-        cdef _Sums sums
-        cdef PyObject* found
-        cdef const uint8_t* texts = read_figures(row, size, figures)
-        if texts == NULL:
+    def add_written(self, const uint8_t[::1] rows, Py_ssize_t begin, Py_ssize_t most):
+        cdef Row row
+        cdef Py_ssize_t added = 0
+        cdef const uint8_t* at
+        cdef const uint8_t* end
+        if begin >= len(rows):
+            return 0, begin
+        at, end = &rows[0] + begin, &rows[0] + len(rows)
+        while added < most and at < end:
+            at = read_written(at, end, self._roles, &row)
+            self._sum(&row)
+            added += 1
+        return added, at - &rows[0]
+
+    cdef bint _add(self, const uint8_t* data, Py_ssize_t size) except? False:
+        cdef Row row
+        if not read_copied(data, size, &row):
             return False
-        duration_ms = figures[0]
-        key = self._key_of(row, texts, row + size)
-        found = PyDict_GetItem(self._groups, key)
+        self._sum(&row)
+        return True
+
+    cdef int _sum(self, const Row* row) except -1:
+        cdef int64_t duration_ms = row.figures[0]
+        cdef int32_t bucket
+        cdef bytes key = self._key_of(row)
+        cdef _Sums sums
+        cdef PyObject* found = PyDict_GetItem(self._groups, key)
         if found == NULL:
             sums = _Sums()
             self._groups[key] = sums
@@ -151,45 +185,33 @@ cdef class RowAggregator:
         sums.requests += 1
         sums.slow += duration_ms > self._slow_ms
         add_to(&sums.duration_ms, duration_ms)
-        add_to(&sums.request_bytes, figures[1])
-        add_to(&sums.response_bytes, figures[2])
+        add_to(&sums.request_bytes, row.figures[1])
+        add_to(&sums.response_bytes, row.figures[2])
         if duration_ms < SMALL:
             bucket = self._small[duration_ms]
         else:
             bucket = 1 + <int32_t>ceil(log(<double>duration_ms) / self._ln_gamma)
-        sums.count(bucket)
-        return True
+        return sums.count(bucket)
 
-    cdef bytes _key_of(self, const uint8_t* row, const uint8_t* at, const uint8_t* end):
-        """Return what tells the group of a row from all others; its texts begin at `at`."""
-        cdef const uint8_t* texts[TEXT_COUNT]
-        cdef uint32_t sizes[TEXT_COUNT]
+    cdef bytes _key_of(self, const Row* row):
+        """Return what tells the group of a row from all others."""
         cdef int index
         cdef uint8_t* out
-        cdef int64_t minute = floor_of(get_64(row + TIMESTAMP), self._minute_us)
-        cdef int status_class = min(max(<int16_t>get_16(row + STATUS_CODE) // 100, 0), MOST_CLASS)
-        for index in range(TEXT_COUNT):
-            if end - at < 4:
-                raise ValueError("a row is cut off")
-            sizes[index] = get_32(at)
-            at += 4
-            if <uint64_t>(end - at) < sizes[index]:
-                raise ValueError("a row is cut off")
-            texts[index] = at
-            at += sizes[index]
+        cdef int64_t minute = floor_of(row.timestamp, self._minute_us)
+        cdef int status_class = min(max(row.status_code // 100, 0), MOST_CLASS)
         # An id of one character becomes one of four.
-        self._reserve(KEY_HEAD + sizes[0] + sizes[1] + 4 * sizes[2] + 4)
+        self._reserve(KEY_HEAD + row.sizes[0] + row.sizes[1] + 4 * row.sizes[2] + 4)
         out = self._key
         memcpy(out, &minute, 8)
-        out[8] = <uint8_t>(row[IS_INBOUND] << 4 | status_class)
-        memcpy(out + KEY_NAME, row + PROJECT, 4)
-        memcpy(out + KEY_NAME + 4, &sizes[0], 4)
-        memcpy(out + KEY_NAME + 8, &sizes[1], 4)
+        out[8] = <uint8_t>(row.is_inbound << 4 | status_class)
+        memcpy(out + KEY_NAME, &row.project, 4)
+        memcpy(out + KEY_NAME + 4, &row.sizes[0], 4)
+        memcpy(out + KEY_NAME + 8, &row.sizes[1], 4)
         out += KEY_HEAD
         for index in range(2):
-            memcpy(out, texts[index], sizes[index])
-            out += sizes[index]
-        out = put_endpoint(out, texts[2], texts[2] + sizes[2])
+            memcpy(out, row.texts[index], row.sizes[index])
+            out += row.sizes[index]
+        out = put_endpoint(out, row.texts[2], row.texts[2] + row.sizes[2])
         return PyBytes_FromStringAndSize(<char*>self._key, out - self._key)
 
     cdef int _reserve(self, Py_ssize_t size) except -1:
@@ -274,32 +296,67 @@ cdef class RowAggregator:
         return [self._make_stored(*row) for row in pool.encoded()]
 
 
-cdef const uint8_t* read_figures(const uint8_t* row, Py_ssize_t size, int64_t* figures) except? NULL:
-    """Read the figures, each as wide as its column, and return where the texts begin, or NULL if a figure is NULL."""
-    cdef const uint8_t* at = row + FIGURES
-    cdef const uint8_t* end = row + size
-    cdef int32_t length
+cdef bint read_copied(const uint8_t* data, Py_ssize_t size, Row* row) except? False:
+    """Read a row that Postgres copied out; False if a figure is NULL."""
+    cdef const uint8_t* at = data + FIGURES
+    cdef const uint8_t* end = data + size
     cdef int index
     if size < FIGURES:
         raise ValueError("a row is cut off")
-    for index in range(FIGURE_COUNT):
+    memcpy(&row.project, data + PROJECT, 4)
+    row.timestamp = get_64(data + TIMESTAMP)
+    row.is_inbound = data[IS_INBOUND]
+    row.status_code = <int16_t>get_16(data + STATUS_CODE)
+    for index in range(FIGURE_COUNT + TEXT_COUNT):
         if end - at < 4:
             raise ValueError("a row is cut off")
-        length = <int32_t>get_32(at)
-        at += 4
-        if length < 0:
-            return NULL
-        if end - at < length:
+        if index < FIGURE_COUNT and <int32_t>get_32(at) < 0:
+            return False
+        at = read_value(at, end, OF_FIGURES + index, row)
+    return True
+
+
+cdef const uint8_t* read_written(const uint8_t* at, const uint8_t* end, bytes roles, Row* row) except NULL:
+    """Read a row as it is sent to Postgres, and return where it ends."""
+    cdef const uint8_t* role = roles
+    cdef int index, count = len(roles)
+    if end - at < 2 or get_16(at) != count:
+        raise ValueError("a row has not the columns that are written")
+    at += 2
+    memset(row, 0, sizeof(Row))
+    for index in range(count):
+        if end - at < 4:
             raise ValueError("a row is cut off")
-        # Only SQL can store a figure below 0.
-        if length == 4:
-            figures[index] = max(0, <int32_t>get_32(at))
-        elif length == 8:
-            figures[index] = max(0, get_64(at))
+        if <int32_t>get_32(at) < 0:
+            at += 4
         else:
-            raise ValueError("a figure has a width that no column has")
-        at += length
+            at = read_value(at, end, role[index], row)
     return at
+
+
+cdef const uint8_t* read_value(const uint8_t* at, const uint8_t* end, int role, Row* row) except NULL:
+    """Read a value that is not NULL, with its length before it, and return where it ends."""
+    cdef uint32_t size = get_32(at)
+    cdef int64_t figure
+    at += 4
+    if <uint64_t>(end - at) < size:
+        raise ValueError("a row is cut off")
+    if role >= OF_TEXTS:
+        row.texts[role - OF_TEXTS], row.sizes[role - OF_TEXTS] = at, size
+    elif role >= OF_FIGURES and (size == 4 or size == 8):
+        figure = <int32_t>get_32(at) if size == 4 else get_64(at)
+        row.figures[role - OF_FIGURES] = max(0, figure)  # only SQL can store one below 0
+    elif role == OF_PROJECT and size == 4:
+        memcpy(&row.project, at, 4)
+    elif role == OF_TIMESTAMP and size == 8:
+        row.timestamp = get_64(at)
+    elif role == OF_IS_INBOUND and size == 1:
+        row.is_inbound = at[0]
+    elif role == OF_STATUS_CODE and size == 2:
+        row.status_code = <int16_t>get_16(at)
+    elif role > 0:
+        raise ValueError("a value has a width that no column has")
+    return at + size
 
 
 cdef inline int64_t floor_of(int64_t value, int64_t unit) noexcept nogil:

@@ -11,6 +11,7 @@ import psycopg
 
 from storage.brin_ranges import RangeSummaries
 from storage.privileges import owns_schema
+from storage.rollups.handed_rows import Handover
 from storage.rollups.merging import advance_limits, delete_old, merge_due, sum_up
 from storage.rollups.requests import PassRequests
 from storage.rollups.rolling import Pass, Roller
@@ -34,6 +35,7 @@ class RollupFigures:
     """What was done and how far behind it is, for metrics."""
 
     rows: int = 0
+    handed_rows: int = 0  # of them, that were summed up as they were sent
     stored: int = 0  # rows of rollups that were written
     other_rows: int = 0  # counted as {other}
     failures: int = 0
@@ -46,6 +48,7 @@ class RollupFigures:
         each = list(figures)
         return cls(
             sum(of_one.rows for of_one in each),
+            sum(of_one.handed_rows for of_one in each),
             sum(of_one.stored for of_one in each),
             sum(of_one.other_rows for of_one in each),
             failures,
@@ -67,10 +70,13 @@ class RollupKeeper:
         summing: Summing,
         retention_days: int | None,
         requests: PassRequests,
+        handover: Handover,
+        shard: int = 0,
         summaries_interval_s: float = 0.0,
         longest_interval_s: float = INTERVAL_S,
     ) -> None:
         """Hours and days are kept for `retention_days`, None: all. What `requests` ask for is not rested from.
+        `handover` has rows of the shard that this server's processes have stored.
 
         The index that finds rows is brought up to date by a pass, but not within `summaries_interval_s` again. A pass
         is due when it is likely to have WORTHWHILE_ROWS, between INTERVAL_S and `longest_interval_s` after the last.
@@ -84,7 +90,7 @@ class RollupKeeper:
         self._retention_days = retention_days
         self._summing = summing
         self._requests = requests
-        self._roller = Roller(summing, self._rest)
+        self._roller = Roller(summing, self._rest, handover, shard)
         # Rows are found by it; where it has no summaries yet, each pass reads all rows.
         self._summaries = RangeSummaries("http_request_rows_transaction")
         self._has_rows = False  # whether the last pass had any
@@ -98,14 +104,17 @@ class RollupKeeper:
         """Tell whether it is time for a pass."""
         return time.monotonic() >= self._next_pass_at
 
-    def work(self, connection: psycopg.Connection, stopped: threading.Event) -> bool:
-        """Make a pass, and return whether more rows are to be summed up at once. Raises psycopg.Error."""
+    def work(self, connection: psycopg.Connection, stopped: threading.Event, transaction_base: int = 0) -> bool:
+        """Make a pass, and return whether more rows are to be summed up at once. Raises psycopg.Error.
+
+        `transaction_base` is as for `Roller.roll`.
+        """
         if self._has_rows and time.monotonic() >= self._next_summaries_at and owns_schema(connection):
             self._summaries.summarize(connection)
             self._next_summaries_at = time.monotonic() + self._summaries_interval_s
         self._requests.take()
         state = read_state(connection)
-        done = self._roller.roll(connection)
+        done = self._roller.roll(connection, transaction_base)
         self._has_rows = done is not None and done.rows > 0
         self._plan(done.rows if done is not None else 0)
         self._count(done)
@@ -162,6 +171,7 @@ class RollupKeeper:
             return
         figures = self.figures
         figures.rows += done.rows
+        figures.handed_rows = self._roller.handed_rows
         figures.stored += done.stored
         if not figures.other_rows and self._roller.other_rows:
             _logger.warning("a project has too many hosts or endpoints a day; in rollups, new ones count as {other}")

@@ -6,6 +6,7 @@ lock with its connection.
 
 import logging
 from contextlib import closing
+from functools import partial
 
 import psycopg
 
@@ -16,9 +17,11 @@ from storage.database import connect
 from storage.distribution.catalogue import Shard
 from storage.priority import let_backend_give_way, let_thread_give_way
 from storage.privileges import owns_schema
+from storage.rollups.handed_rows import Handover
 from storage.rollups.requests import PassRequests, ask_for_pass
 from storage.rollups.state import go_on_in_this_cluster, read_state
 from storage.rollups.summing import Summing
+from storage.writing.transaction_ids import first_id_of
 
 RETRY_INTERVAL_S = 5.0
 # Between passes that are asked for: each costs 10 ms beside its rows. Those who ask meanwhile share the next one.
@@ -62,6 +65,7 @@ class RollupUpkeep(BackgroundThread):
         self._summing = summing
         self._retention_days = retention_days
         self._requests = PassRequests()
+        self.handover = Handover(partial(ask_for_pass, self.ask_fd))  # gets what processes of this server have stored
         # By the number of the shard; of a database that is not distributed there is one, 0.
         self._keepers: dict[int, RollupKeeper] = {}
         self._failures = 0
@@ -107,7 +111,8 @@ class RollupUpkeep(BackgroundThread):
 
         def work(connection: psycopg.Connection, shard: Shard) -> None:
             keeper = self._keeper_of(shard.number)
-            if keeper.is_due and keeper.work(connection, self._stopped):
+            base = first_id_of(shard.node.group)
+            if keeper.is_due and keeper.work(connection, self._stopped, base):
                 behind.append(shard.number)
 
         with closing(ShardRounds(self._url)) as rounds:
@@ -121,7 +126,9 @@ class RollupUpkeep(BackgroundThread):
     def _keeper_of(self, number: int) -> RollupKeeper:
         if number not in self._keepers:
             intervals_s = (SHARD_SUMMARIES_INTERVAL_S, LONGEST_SHARD_INTERVAL_S) if self._is_distributed else ()
-            self._keepers[number] = RollupKeeper(self._summing, self._retention_days, self._requests, *intervals_s)
+            self._keepers[number] = RollupKeeper(
+                self._summing, self._retention_days, self._requests, self.handover, number, *intervals_s
+            )
         return self._keepers[number]
 
     def _note_success(self) -> None:

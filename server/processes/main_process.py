@@ -25,6 +25,7 @@ from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
 from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
 from server.processes.metrics_endpoint import MetricsPage
+from server.processes.row_handover import RowReceiver
 from server.processes.signals import Signals
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
@@ -81,7 +82,9 @@ def run_server(settings: Settings, announce: Callable[[Settings], None]) -> None
         stack.callback(drain.stop)
         if tls is None:
             _warn_of_plain_text(http_listener, grpc_port)
-        supervisor = Supervisor(effective, http_listener, ask_fd=rollups.ask_fd)
+        supervisor = Supervisor(
+            effective, http_listener, ask_fd=rollups.ask_fd, open_rows=RowReceiver(rollups.handover).open
+        )
         sharing = _start_sharing(effective, supervisor)
         if sharing is not None:
             stack.callback(sharing.stop)

@@ -128,6 +128,11 @@ class _MetricsCollector(Collector):
         figures = self._rollups.figures
         for name, documentation, value in (
             ("rolled_up_rows", "Rows that this server summed up in rollups.", figures.rows),
+            (
+                "rollup_handed_rows",
+                "Of them, those that its processes handed over; the others were read from the table.",
+                figures.handed_rows,
+            ),
             ("rollup_groups", "Rows of rollups that this server wrote for them.", figures.stored),
             (
                 "rollup_other_rows",

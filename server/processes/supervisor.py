@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import Cells
@@ -48,12 +48,14 @@ class Supervisor:
         http_listener: socket.socket,
         *,
         ask_fd: int | None = None,
+        open_rows: Callable[[], int] | None = None,
         http_module: str = HTTP_MODULE,
         grpc_module: str = GRPC_MODULE,
     ) -> None:
         """Take settings with a database URL and real ports; `http_listener` is what HTTP workers accept from.
 
-        By `ask_fd` query processes ask for a pass of the rollups, if there is anybody who makes one.
+        By `ask_fd` query processes ask for a pass of the rollups, if there is anybody who makes one. `open_rows`
+        returns what a new process hands over rows by that it has stored.
         """
         self._grace_s = settings.grace_seconds
         self._has_tls = settings.tls_cert is not None
@@ -69,10 +71,13 @@ class Supervisor:
         query = (*shared, query_end) if ask_fd is None else (*shared, query_end, ask_fd)
         self._workers = [
             *(
-                WorkerProcess("http", http_module, environment, (*front, http_listener.fileno()))
+                WorkerProcess("http", http_module, environment, (*front, http_listener.fileno()), open_rows=open_rows)
                 for _ in range(settings.http_workers)
             ),
-            *(WorkerProcess("grpc", grpc_module, environment, front) for _ in range(settings.grpc_workers)),
+            *(
+                WorkerProcess("grpc", grpc_module, environment, front, open_rows=open_rows)
+                for _ in range(settings.grpc_workers)
+            ),
             *(
                 WorkerProcess("query", QUERY_MODULE, environment, query, has_session=True)
                 for _ in range(settings.query_workers)

@@ -19,6 +19,7 @@ from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
 from server.processes import worker_process
 from server.processes.free_memory import give_back_regularly
+from server.processes.row_handover import RowSender
 from server.query.administration import Administration
 from server.query.relay.client import QueryRelay
 from server.query.service import QueryService
@@ -32,17 +33,19 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process: `python -m MODULE READY_FD CELLS_FD LIFELINE_FD BUCKETS_FD QUERY_FD [OWN_FD]`.
+    """A worker process: `python -m MODULE READY_FD CELLS_FD ROWS_FD LIFELINE_FD BUCKETS_FD QUERY_FD [OWN_FD]`.
 
     It writes a byte to READY_FD once it serves, and stops when LIFELINE_FD, which the supervisor holds open, ends.
-    CELLS_FD is the shared memory of its metrics; BUCKETS_FD is the file in which all workers count what keys with
-    limits send. QUERY_FD is an end of the channel through which queries get to the query processes. OWN_FD is what an
-    HTTP worker accepts from, and how a query process asks for a pass of the rollups.
+    CELLS_FD is the shared memory of its metrics. By ROWS_FD it hands over rows that it has stored; NO_ROWS: it hands
+    over none. BUCKETS_FD is the file in which all workers count what keys with limits send. QUERY_FD is an end of the
+    channel through which queries get to the query processes. OWN_FD is what an HTTP worker accepts from, and how a
+    query process asks for a pass of the rollups.
     """
 
     settings: Settings
     ready_fd: int
     metrics: WorkerMetrics
+    rows_fd: int
     lifeline_fd: int
     buckets_fd: int
     query_fd: int
@@ -55,10 +58,10 @@ class Worker:
         configure_logging(settings.log_level)
         _allow_many_connections()
         gc.set_threshold(GC_THRESHOLD)
-        ready_fd, cells_fd, lifeline_fd, buckets_fd, query_fd, *own_fd = map(int, sys.argv[1:])
+        ready_fd, cells_fd, rows_fd, lifeline_fd, buckets_fd, query_fd, *own_fd = map(int, sys.argv[1:])
         metrics = WorkerMetrics(map_cells(cells_fd))
         own = own_fd[0] if own_fd else None
-        worker = cls(settings, ready_fd, metrics, lifeline_fd, buckets_fd, query_fd, own)
+        worker = cls(settings, ready_fd, metrics, rows_fd, lifeline_fd, buckets_fd, query_fd, own)
         threading.Thread(target=worker._follow_supervisor, name="lifeline", daemon=True).start()
         threading.Thread(target=give_back_regularly, name="free memory", daemon=True).start()
         return worker
@@ -69,7 +72,12 @@ class Worker:
         assert url is not None  # noqa: S101 - the supervisor always passes one
         buckets = Buckets(self.buckets_fd)
         return IngestService(
-            self.settings, database_url=url.get_secret_value(), name=name, metrics=self.metrics, buckets=buckets
+            self.settings,
+            database_url=url.get_secret_value(),
+            name=name,
+            metrics=self.metrics,
+            buckets=buckets,
+            sender=RowSender(self.rows_fd) if self.rows_fd != worker_process.NO_ROWS else None,
         )
 
     def create_query_service(self) -> QueryService:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from server.observability.metrics import clear_gauges, create_cells, map_cells
 
@@ -16,6 +16,7 @@ FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 10.0
 # On top of the grace period, for what a worker does after its last request.
 STOP_MARGIN_S = 12.0
+NO_ROWS = -1  # the argument of a worker that hands over none
 
 _logger = logging.getLogger(__name__)
 
@@ -30,10 +31,12 @@ class WorkerProcess:
         environment: Mapping[str, str],
         inherited: Sequence[int],
         *,
+        open_rows: Callable[[], int] | None = None,
         has_session: bool = False,
     ) -> None:
-        """`inherited` are the file descriptors that it gets as arguments, after that of its readiness and its cells.
+        """`inherited` are the file descriptors that it gets as arguments, after those that each process has anew.
 
+        `open_rows` makes one by which a process hands over rows that it has stored.
         With `has_session` it leads a session, so that it can lower its priority against all others.
         """
         self.kind = kind
@@ -45,6 +48,7 @@ class WorkerProcess:
         self.ready_fd = -1  # on which the present process reports that it serves
         self._environment = environment
         self._inherited = inherited
+        self._open_rows = open_rows
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._backoff_s = FIRST_BACKOFF_S
@@ -86,15 +90,16 @@ class WorkerProcess:
     def _start(self) -> None:
         """Raises OSError."""
         ready_fd, ready_end = os.pipe()
-        inherited = (ready_end, self._cells_fd, *self._inherited)
+        rows_fd = self._open_rows() if self._open_rows is not None else NO_ROWS
+        arguments = (ready_end, self._cells_fd, rows_fd, *self._inherited)
         # A worker handles SIGHUP once it can; it must not end by one that comes before.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", "server.processes.worker_start", self.module, *map(str, inherited)],
+                [sys.executable, "-m", "server.processes.worker_start", self.module, *map(str, arguments)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
+                pass_fds=[argument for argument in arguments if argument != NO_ROWS],
                 # Ctrl-C goes to the terminal's whole process group; what it means is decided by the main process alone.
                 process_group=None if self._has_session else 0,
                 start_new_session=self._has_session,
@@ -105,6 +110,8 @@ class WorkerProcess:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(ready_end)
+            if rows_fd != NO_ROWS:
+                os.close(rows_fd)
         self.ready_fd = ready_fd
         self.starts += 1
         self._started_at = time.monotonic()

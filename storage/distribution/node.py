@@ -19,7 +19,6 @@ class NodeDatabase(Database):
         self.transaction_base = first_id_of(node.group)
         # The number of a shard stays when it is moved.
         self._targets: dict[tuple[RowForm, int], Target] = {}
-        self._numbers: dict[Target, int] = {}
         self.placement = placement
 
     def target_of(self, batch: EncodedBatch) -> Target:
@@ -29,11 +28,10 @@ class NodeDatabase(Database):
         target = self._targets.get(key)
         if target is None:
             form = RowForm(shard.table(batch.form.table), batch.form.columns)
-            target = self._targets[key] = Target(form, shard.table(CLAIMS_TABLE))
-            self._numbers[target] = shard.number
+            target = self._targets[key] = Target(form, shard.table(CLAIMS_TABLE), shard.number)
         return target
 
     def statement(self, targets: Sequence[Target], with_claims: Sequence[Target] = ()) -> str:
         """Return what `Database.statement` does, for which the node must have the shards, and keep them."""
-        numbers = sorted(self._numbers[target] for target in targets)
+        numbers = sorted(target.shard for target in targets)
         return f"SELECT hold_shards('{{{','.join(map(str, numbers))}}}'); {super().statement(targets, with_claims)}"

@@ -2,11 +2,11 @@
 
 A transaction below `pg_snapshot_xmin` has ended, so its rows are all there and none will come. A pass takes the rows
 of a range of transactions, and stores their sums and the new mark in one transaction: each row counts once, whatever
-happens.
+happens. Rows that were handed over are summed up as they were sent, all others as Postgres copies them out.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -14,9 +14,10 @@ import psycopg
 
 from storage.endpoints import OTHER
 from storage.rollups.aggregation import Aggregator
+from storage.rollups.handed_rows import HandedRows, Handover
 from storage.rollups.merging import note_unmerged
 from storage.rollups.names import Name, Names
-from storage.rollups.new_rows import add_rows, has_rows
+from storage.rollups.new_rows import ROWS_AT_ONCE, add_rows, count_rows, has_rows
 from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state, read_state
 from storage.rollups.summing import Summing
 from storage.rollups.tables import write_stored
@@ -53,19 +54,36 @@ class _TooManyRowsError(Exception):
 class Roller:
     """Makes passes, of a number of rows that is kept near ROWS_WANTED."""
 
-    def __init__(self, summing: Summing, rest: Callable[[float], None] = time.sleep) -> None:
-        """`rest` is called after every portion of rows with how many seconds these took."""
+    def __init__(
+        self,
+        summing: Summing,
+        rest: Callable[[float], None] = time.sleep,
+        handover: Handover | None = None,
+        shard: int = 0,
+    ) -> None:
+        """`rest` is called after every portion of rows with how many seconds these took.
+
+        `handover` has rows that this server's processes have stored in the shard.
+        """
         self.other_rows = 0  # that were counted as {other}
+        self.handed_rows = 0  # that were summed up as they were sent
         self._rest = rest
         self._names = Names()
         self._variety = Variety()
         self._summing = summing
+        self._handover = handover or Handover()
+        self._shard = shard
         self._transactions = FIRST_TRANSACTIONS
         self._backend = 0  # the process of Postgres that the last pass was made by
 
-    def roll(self, connection: psycopg.Connection) -> Pass | None:
-        """Make one pass; None while another server makes one, or transactions count otherwise. Raises psycopg.Error."""
+    def roll(self, connection: psycopg.Connection, transaction_base: int = 0) -> Pass | None:
+        """Make one pass; None while another server makes one, or transactions count otherwise. Raises psycopg.Error.
+
+        `transaction_base` is what ids of transactions of this node begin with (`storage.writing.transaction_ids`).
+        """
         if connection.info.backend_pid != self._backend:
+            # It may be another cluster now, whose transactions have stored other rows.
+            self._handover.forget(self._shard)
             self._forget_all()
             self._backend = connection.info.backend_pid
         try:
@@ -75,35 +93,47 @@ class Roller:
                 seen = read_state(connection)
                 if not seen.is_of_this_cluster:
                     return None
-                if seen.mark != EMPTYING and not has_rows(connection, seen.mark, seen.final_below):
-                    return Pass(0, 0, seen.final_below, is_behind=False)
-                state = lock_state(connection)
-                if state is None:
-                    return None
-                if state.mark == EMPTYING:
-                    self._forget_all()
-                    empty_some(connection)
-                    return Pass(0, 0, 0, is_behind=True)
-                return self._roll(connection, state)
+                base = transaction_base - seen.first_transaction
+                done = self._roll_new(connection, seen, base)
         except _TooManyRowsError:
             self._forget_all()
             return Pass(0, 0, 0, is_behind=True)
         except BaseException:
             self._forget_all()
             raise
+        self._handover.forget(self._shard, below=base + (done.reached if done is not None else seen.mark))
+        return done
+
+    def _roll_new(self, connection: psycopg.Connection, seen: RollupState, base: int) -> Pass | None:
+        is_empty = seen.mark != EMPTYING and not (
+            self._handover.between(self._shard, base + seen.mark, base + seen.final_below)
+            or has_rows(connection, seen.mark, seen.final_below)
+        )
+        if is_empty:
+            return Pass(0, 0, seen.final_below, is_behind=False)
+        state = lock_state(connection)
+        if state is None:
+            return None
+        if state.mark == EMPTYING:
+            self._forget_all()
+            empty_some(connection)
+            return Pass(0, 0, 0, is_behind=True)
+        return self._roll(connection, state, base)
 
     def _forget_all(self) -> None:
         """Forget what is in no table if a transaction was rolled back, or lost in a crash of Postgres."""
         self._names.forget_all()
         self._variety.forget_all()
 
-    def _roll(self, connection: psycopg.Connection, state: RollupState) -> Pass:
+    def _roll(self, connection: psycopg.Connection, state: RollupState, base: int) -> Pass:
         end = min(state.final_below, state.mark + self._transactions)
         if end <= state.mark:
             return Pass(0, 0, state.mark, is_behind=False)
         aggregator = self._summing.make_aggregator()
         rows = 0
-        with closing(add_rows(connection, state.mark, end, aggregator)) as portions:
+        handed = self._handover.between(self._shard, base + state.mark, base + end)
+        new = {number - base: rows for number, rows in handed.items()}
+        with closing(self._add_new(connection, state.mark, end, new, aggregator)) as portions:
             for more in _with_rests(portions, self._rest):
                 rows += more
                 if rows > MOST_ROWS and end > state.mark + 1:
@@ -113,6 +143,30 @@ class Roller:
         connection.execute(_ADVANCE, (end,))
         self._adapt(rows)
         return Pass(rows, stored, end, is_behind=end < state.final_below)
+
+    def _add_new(
+        self, connection: psycopg.Connection, first: int, end: int, handed: dict[int, HandedRows], to: Aggregator
+    ) -> Generator[int, None, None]:
+        """Add the rows of transactions from `first` on and before `end`, and yield after some how many it were.
+
+        Those that are handed over are added if the table has as many of their transaction.
+        """
+        if not handed:
+            yield from add_rows(connection, first, end, to)
+            return
+        counts = count_rows(connection, first, end)
+        yield 0
+        for transaction, (rows, data) in handed.items():
+            if counts.get(transaction) != rows:
+                continue
+            del counts[transaction]
+            at = 0
+            while at < len(data):
+                added, at = to.add_written(data, at, ROWS_AT_ONCE)
+                self.handed_rows += added
+                yield added
+        if counts:
+            yield from add_rows(connection, first, end, to, list(counts))
 
     def _store(self, connection: psycopg.Connection, aggregator: Aggregator, state: RollupState) -> int:
         found = aggregator.names()

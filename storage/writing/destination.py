@@ -15,6 +15,7 @@ class Target:
 
     form: RowForm
     claims_table: str = CLAIMS_TABLE
+    shard: int = 0
 
 
 class Database:

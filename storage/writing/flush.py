@@ -35,7 +35,8 @@ class Flush:
     def report(self, *, is_stored: bool) -> FlushReport:
         """Return what became of it."""
         rows = sum(submission.batch.rows for submission in self.submissions)
-        return FlushReport(rows, self.size_bytes, time.monotonic() - self.began_at, is_stored)
+        duration_s = time.monotonic() - self.began_at
+        return FlushReport(rows, self.size_bytes, duration_s, is_stored, self.copier.transaction_id, self.submissions)
 
     def add(self, submission: Submission) -> bool:
         """Add a batch, and tell whether it could be."""

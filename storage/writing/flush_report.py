@@ -1,6 +1,9 @@
 """The writer's report of each COPY that ended."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from storage.writing.submission import Submission
 
 
 class FlushReport(NamedTuple):
@@ -10,6 +13,8 @@ class FlushReport(NamedTuple):
     size_bytes: int
     duration_s: float
     is_stored: bool
+    transaction_id: int
+    submissions: Sequence[Submission]
 
 
 def ignore_report(report: FlushReport) -> None:

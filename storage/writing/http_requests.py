@@ -9,6 +9,7 @@ from storage.writing.row_form import Value
 LARGEST_INTEGER = 2**31 - 1
 # Values that may be larger than a column of 4 bytes holds; those that are have a column of 8 bytes.
 _LONG = ("duration_ms", "request_size", "response_size")
+LONG_PREFIX = "long_"
 
 
 def _to_stored(values: Values) -> Values:
@@ -22,7 +23,7 @@ def _to_stored(values: Values) -> Values:
         "other_trace": other_traces,
     }
     for name in _LONG:
-        stored[name], stored[f"long_{name}"] = _split(values[name])
+        stored[name], stored[LONG_PREFIX + name] = _split(values[name])
     return stored
 
 
@@ -40,7 +41,7 @@ def to_sent(row: "dict[str, Value]") -> "dict[str, Value]":
     """Return a row of any form, by column, by the names of the contract's fields."""
     if "is_inbound" not in row:
         return row
-    sent = {name: value for name, value in row.items() if not name.startswith("long_")}
+    sent = {name: value for name, value in row.items() if not name.startswith(LONG_PREFIX)}
     sent["direction"] = "inbound" if sent.pop("is_inbound") else "outbound"
     trace, is_dashed, other_trace = sent.pop("trace"), sent.pop("trace_is_dashed"), sent.pop("other_trace")
     digits = str(trace) if is_dashed else str(trace).replace("-", "")

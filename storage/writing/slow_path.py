@@ -234,7 +234,8 @@ class SlowPath:
                 await copy_batches(self._copier, self._database, batches)
         except psycopg.Error as failure:
             error = failure
-        self._on_flush(FlushReport(rows, size_bytes, time.monotonic() - began_at, error is None))
+        duration_s = time.monotonic() - began_at
+        self._on_flush(FlushReport(rows, size_bytes, duration_s, error is None, self._copier.transaction_id, lot))
         if self._spool is None and not isinstance(error, psycopg.OperationalError):
             self.health.mark_up()
         if error is not None:

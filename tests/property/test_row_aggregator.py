@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterable
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from server.compiled.aggregator import make_compiled_aggregator
 from storage.endpoints import endpoint_of
 from storage.rollups.aggregation import GetMessage, ReferenceAggregator
 from storage.rollups.groups import DAY_US, Times
+from storage.writing.http_requests import HTTP_REQUESTS
 
 pytest.importorskip("server.compiled.row_aggregator")
 
@@ -18,6 +20,7 @@ LARGEST = 2**63 - 1
 FIGURES_AT = 33
 NONE_YET = b""
 END = b"\xff\xff"
+NULL = struct.pack(">i", -1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 SEGMENTS = st.one_of(
     st.sampled_from(["orders", "{id}", "{other}", "defaced1", "deadbeef", "", "v1", "a" * 16, "aB3" + "x" * 13 + "=="]),
@@ -98,6 +101,53 @@ def test_rows_that_arrive_are_added_but_for_those_with_a_null(rows: list[Row], m
         assert reference.add(to_copy(row))
     numbers = range(1, len(reference.names()) + 1)
     assert sums == [reference.stored(numbers, numbers, Times(None, 0, 0, 0))] * 2
+
+
+def to_written(row: Row) -> bytes:
+    """Return a row as it is sent to Postgres."""
+    project, timestamp, is_inbound, status_code, *figures = row[:7]
+    narrow = [struct.pack(">ii", 4, figure) if figure < 2**31 else NULL for figure in figures]
+    long = [struct.pack(">iq", 8, figure) if figure >= 2**31 else NULL for figure in figures]
+    texts = [struct.pack(">i", len(text)) + text for text in map(str.encode, row[7:])]
+    parts = [
+        struct.pack(">hi16sii", len(HTTP_REQUESTS.form.columns), 16, b"i" * 16, 4, project),
+        struct.pack(">iq", 8, timestamp), *narrow, struct.pack(">ihi?i?", 2, status_code, 1, is_inbound, 1, True),
+        NULL, *texts, struct.pack(">i5s", 5, b"trace"), NULL, NULL, *long,
+    ]  # fmt: skip
+    return b"".join(parts)
+
+
+@given(st.lists(ROWS, max_size=8), st.integers(1, 9))
+def test_rows_that_are_written_count_as_those_that_are_copied_out(rows: list[Row], most: int) -> None:
+    written = b"".join(map(to_written, rows))
+    assert [tuple(each.values())[:2] for each in HTTP_REQUESTS.form.decode(written)] == [
+        (UUID(bytes=b"i" * 16), row[0]) for row in rows
+    ]
+    reference = ReferenceAggregator()
+    for row in rows:
+        reference.add(to_copy(row))
+    numbers = range(1, len(reference.names()) + 1)
+    for aggregator in (ReferenceAggregator(), make_compiled_aggregator()):
+        at = added = 0
+        while at < len(written):
+            count, at = aggregator.add_written(written, at, most)
+            assert 0 < count <= most
+            added += count
+        assert (added, at) == (len(rows), len(written))
+        assert list(aggregator.names().items()) == list(reference.names().items())
+        assert aggregator.stored(numbers, numbers, Times(None, 0, 0, 0)) == reference.stored(
+            numbers, numbers, Times(None, 0, 0, 0)
+        )
+
+
+def test_what_is_no_whole_row_that_is_written_is_refused() -> None:
+    row = to_written((1, 0, True, 200, 1, 1, 2**40, "GET", "host", "/path"))
+    for length in range(1, len(row)):
+        with pytest.raises(ValueError, match=r"cut off|columns"):
+            make_compiled_aggregator().add_written(row[:length], 0, 1)
+    wide = row.replace(struct.pack(">ii", 4, 1), struct.pack(">ih", 2, 1))
+    with pytest.raises(ValueError, match="width"):
+        make_compiled_aggregator().add_written(wide, 0, 1)
 
 
 @pytest.mark.parametrize("form", [to_copy, to_narrow_copy])

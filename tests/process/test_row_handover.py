@@ -1,0 +1,112 @@
+"""Processes hand over what they have stored, and the rollups are the same whether that arrives or not."""
+
+import asyncio
+import socket
+import struct
+
+import psycopg
+import pytest
+
+from server.processes.row_handover import MOST_UNSENT_BYTES, RowReceiver, RowSender
+from storage.rollups.handed_rows import Handover
+from storage.writing.destination import Target
+from storage.writing.flush_report import FlushReport
+from storage.writing.submission import Submission
+from tests.batches import make_batch
+from tests.grpc_client import ReflectingClient
+from tests.process.polling import kill, live_workers, wait_until
+from tests.process.scraping import scrape
+from tests.running_server import start_server
+from tests.storage.rows import encoded
+
+HEADER = struct.Struct("=QiIQ")
+
+
+@pytest.mark.parametrize("compiled", ["auto", "off"])
+def test_rows_of_every_protocol_and_with_keys_are_handed_over(database_url: str, compiled: str) -> None:
+    with start_server(database_url, "--compiled", compiled) as server:
+        batch, key = make_batch(server.project_id, 3), {"x-seestack-key": server.api_key}
+        assert server.post(batch).status == 202
+        assert server.post(batch, Idempotency_Key="one").status == 202
+        assert ReflectingClient(server.channel()).ingest(batch, key)["accepted"] == 3
+        wait_until(lambda: scrape(server).get("rolled_up_rows_total") == 9, "all rows are in the rollups")
+        assert scrape(server).get("rollup_handed_rows_total") == 9
+
+
+def test_a_worker_that_comes_after_one_that_was_killed_hands_over_too(database_url: str) -> None:
+    with start_server(database_url) as server:
+        kill(live_workers(server, "http_bridge"))
+        wait_until(lambda: scrape(server).get("worker_restarts_total", kind="http") == 1, "the worker is replaced")
+        wait_until(lambda: server.request("GET", "/readyz").status == 200, "it serves")
+        assert server.post(make_batch(server.project_id, 3)).status == 202
+        wait_until(lambda: scrape(server).get("rollup_handed_rows_total") == 3, "its rows are handed over")
+
+
+def test_rows_that_others_store_are_read(database_url: str) -> None:
+    with start_server(database_url) as server:
+        assert server.post(make_batch(server.project_id, 2)).status == 202
+        with psycopg.connect(database_url) as connection:
+            connection.execute(
+                """
+                INSERT INTO http_request_rows (id, project, "timestamp", duration_ms, is_inbound, status_code, method,
+                                               host, path)
+                SELECT gen_random_uuid(), project, now(), 1, false, 200, 'GET', 'h', '/'
+                  FROM http_request_rows LIMIT 1
+                """
+            )
+        wait_until(lambda: scrape(server).get("rolled_up_rows_total") == 3, "all rows are in the rollups")
+        assert scrape(server).get("rollup_handed_rows_total") == 2
+
+
+def test_a_process_that_ends_amidst_its_rows_takes_none_of_others_along() -> None:
+    handover = Handover()
+    receiver = RowReceiver(handover)
+    first, second = (socket.socket(fileno=receiver.open()) for _ in range(2))
+    with first, second:
+        first.sendall(HEADER.pack(7, 0, 2, 100) + b"cut off")
+        first.close()
+        second.sendall(HEADER.pack(8, 0, 1, 4) + b"rows")
+        wait_until(lambda: len(handover.between(0, 0, 100)) == 1, "rows arrive")
+    assert {number: bytes(rows.data) for number, rows in handover.between(0, 0, 100).items()} == {8: b"rows"}
+
+
+def test_rows_are_sent_whole_or_not_at_all_when_nobody_reads_them() -> None:
+    asyncio.run(_send_to_a_slow_reader())
+
+
+async def _send_to_a_slow_reader() -> None:
+    reader, own = socket.socketpair()
+    reader.setblocking(False)
+    sender = RowSender(own.detach())
+    await sender.start()
+    reports = [_report(number) for number in range(3 * MOST_UNSENT_BYTES // 2**20)]
+    for report in reports:
+        sender.send(report)
+    received = bytearray()
+    at_least = MOST_UNSENT_BYTES // (2 * 2**20)
+    numbers = [await _receive(reader, received, reports) for _ in range(at_least)]
+    sender.send(reports[-1])
+    while numbers[-1] != reports[-1].transaction_id:
+        numbers.append(await _receive(reader, received, reports))
+    sender.close()
+    reader.close()
+    assert numbers[:-1] == list(range(len(numbers) - 1))
+    assert len(numbers) < len(reports)
+
+
+async def _receive(reader: socket.socket, received: bytearray, reports: list[FlushReport]) -> int:
+    """Return the number of the next report, which must be whole; `received` has what comes after it."""
+    while len(received) < HEADER.size or len(received) < HEADER.size + HEADER.unpack_from(received)[3]:
+        received += await asyncio.get_running_loop().sock_recv(reader, 2**20)
+    number, shard, rows, size = HEADER.unpack_from(received)
+    assert (shard, rows) == (3, reports[number].rows)
+    assert received[HEADER.size :].startswith(reports[number].submissions[0].batch.data)
+    del received[: HEADER.size + size]
+    return int(number)
+
+
+def _report(number: int) -> FlushReport:
+    batch = encoded(1_000, path="/" + "x" * 1_000)
+    submission = Submission(batch, asyncio.get_running_loop().create_future())
+    submission.target = Target(batch.form, shard=3)
+    return FlushReport(batch.rows, len(batch.data), 0.0, True, number, [submission])
