@@ -91,7 +91,8 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
     view, read = memoryview(data), 0
     while read < size:
         try:
-            more = connection.recv_into(view[read:])
+            # Otherwise this thread would be woken up for each of many pieces.
+            more = connection.recv_into(view[read:], 0, socket.MSG_WAITALL)
         except ConnectionResetError:
             return None
         if not more:
