@@ -26,8 +26,8 @@ from server.errors import (
 from server.observability.metrics import WorkerMetrics
 from server.observability.request_report import RequestRecord, RequestReporter
 from server.placing import open_writer
-from server.processes.row_handover import RowSender
 from server.request import IngestRequest
+from server.row_handover import RowSender
 from server.settings import Contract, Settings
 from server.spools import open_spool
 from storage.database import check_ready, open_pool

@@ -25,10 +25,10 @@ from server.database.spool_drain import SpoolDrain
 from server.observability.log import event_fields
 from server.processes.listeners import ListenError, is_loopback, join_host_port, listen, reserve
 from server.processes.metrics_endpoint import MetricsPage
-from server.processes.row_handover import RowReceiver
 from server.processes.signals import Signals
 from server.processes.supervisor import Supervisor
 from server.processes.tls import check_dates, open_tls
+from server.row_handover import RowReceiver
 from server.settings import LimitScope, Settings, describe_setting
 from server.spools import assign_spool_folder, database_url_of, recall_spool_folder
 from storage.database import connect

@@ -19,10 +19,10 @@ from server.observability.log import configure_logging
 from server.observability.metrics import WorkerMetrics, map_cells
 from server.processes import worker_process
 from server.processes.free_memory import give_back_regularly
-from server.processes.row_handover import RowSender
 from server.query.administration import Administration
 from server.query.relay.client import QueryRelay
 from server.query.service import QueryService
+from server.row_handover import RowSender
 from server.service import IngestService
 from server.settings import Settings, load_settings
 

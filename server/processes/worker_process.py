@@ -89,8 +89,15 @@ class WorkerProcess:
 
     def _start(self) -> None:
         """Raises OSError."""
-        ready_fd, ready_end = os.pipe()
         rows_fd = self._open_rows() if self._open_rows is not None else NO_ROWS
+        try:
+            self._start_with(rows_fd)
+        finally:
+            if rows_fd != NO_ROWS:
+                os.close(rows_fd)
+
+    def _start_with(self, rows_fd: int) -> None:
+        ready_fd, ready_end = os.pipe()
         arguments = (ready_end, self._cells_fd, rows_fd, *self._inherited)
         # A worker handles SIGHUP once it can; it must not end by one that comes before.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -110,8 +117,6 @@ class WorkerProcess:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(ready_end)
-            if rows_fd != NO_ROWS:
-                os.close(rows_fd)
         self.ready_fd = ready_fd
         self.starts += 1
         self._started_at = time.monotonic()

@@ -11,6 +11,8 @@ from pathlib import Path
 from server.access.token_buckets import create_buckets_file
 from server.observability.metrics import create_cells
 from server.query.relay.channel import create_channel
+from server.row_handover import RowReceiver
+from storage.rollups.handed_rows import Handover
 from tests.patience import PATIENCE_S
 from tests.process.polling import wait_until
 from tests.project.repository import ROOT
@@ -25,10 +27,11 @@ def orphaned_worker(module: str, folder: Path) -> Iterator["subprocess.Popen[byt
     os.close(read_end)
     lifeline_fd, lifeline_end = os.pipe()
     cells_fd, buckets_fd, channel_ends = create_cells(), create_buckets_file(), create_channel()
+    rows_fd = RowReceiver(Handover()).open()
     settings = {"DATABASE_URL": NOWHERE, "DATA_DIR": str(folder), "GRACE_SECONDS": "0", "SPOOL": "off"}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        inherited = (ready_fd, cells_fd, lifeline_fd, buckets_fd, channel_ends[0], listener.fileno())
+        inherited = (ready_fd, cells_fd, rows_fd, lifeline_fd, buckets_fd, channel_ends[0], listener.fileno())
         worker = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, inherited)],
             pass_fds=inherited, cwd=ROOT,
@@ -41,7 +44,7 @@ def orphaned_worker(module: str, folder: Path) -> Iterator["subprocess.Popen[byt
         finally:
             worker.kill()
             worker.wait()
-            for descriptor in (ready_fd, lifeline_fd, cells_fd, buckets_fd, *channel_ends):
+            for descriptor in (ready_fd, lifeline_fd, cells_fd, rows_fd, buckets_fd, *channel_ends):
                 os.close(descriptor)
 
 

@@ -7,7 +7,7 @@ import struct
 import psycopg
 import pytest
 
-from server.processes.row_handover import MOST_UNSENT_BYTES, RowReceiver, RowSender
+from server.row_handover import MOST_UNSENT_BYTES, RowReceiver, RowSender
 from storage.rollups.handed_rows import Handover
 from storage.writing.destination import Target
 from storage.writing.flush_report import FlushReport

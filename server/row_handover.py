@@ -4,6 +4,7 @@ Whatever gets lost here, or is not taken, is read from the table instead.
 """
 
 import asyncio
+import errno
 import socket
 import struct
 import threading
@@ -72,7 +73,12 @@ class RowReceiver:
         Raises OSError.
         """
         own, other = socket.socketpair()
-        threading.Thread(target=self._receive, args=(own,), name="rows", daemon=True).start()
+        try:
+            threading.Thread(target=self._receive, args=(own,), name="rows", daemon=True).start()
+        except RuntimeError as error:
+            own.close()
+            other.close()
+            raise OSError(errno.EAGAIN, str(error)) from error
         return other.detach()
 
     def _receive(self, connection: socket.socket) -> None:
