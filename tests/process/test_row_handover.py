@@ -15,47 +15,61 @@ from storage.writing.submission import Submission
 from tests.batches import make_batch
 from tests.grpc_client import ReflectingClient
 from tests.process.polling import kill, live_workers, wait_until
-from tests.process.scraping import scrape
-from tests.running_server import start_server
+from tests.process.scraping import Samples, scrape
+from tests.running_server import RunningServer, start_server
 from tests.storage.rows import encoded
 
 HEADER = struct.Struct("=QiIQ")
+BY_HAND = """
+INSERT INTO http_request_rows (id, project, "timestamp", duration_ms, is_inbound, status_code, method, host, path)
+SELECT gen_random_uuid(), project, now(), 1, false, 200, 'GET', 'h', '/' FROM http_request_rows LIMIT 1
+"""
+
+
+def first_pass(server: RunningServer) -> Samples:
+    """Have a pass made, before which nobody knows which cluster handed rows are of; return the metrics after it."""
+    assert server.post(make_batch(server.project_id, 1)).status == 202
+    wait_until(lambda: scrape(server).get("rolled_up_rows_total") == 1, "a row is in the rollups")
+    return scrape(server)
+
+
+def wait_for_rows(server: RunningServer, before: Samples, rows: int) -> float:
+    """Wait until so many more rows are in the rollups, and return how many of them were handed over."""
+    wait_until(
+        lambda: scrape(server).get("rolled_up_rows_total") == before.get("rolled_up_rows_total") + rows,
+        "all rows are in the rollups",
+    )
+    return scrape(server).get("rollup_handed_rows_total") - before.get("rollup_handed_rows_total")
 
 
 @pytest.mark.parametrize("compiled", ["auto", "off"])
 def test_rows_of_every_protocol_and_with_keys_are_handed_over(database_url: str, compiled: str) -> None:
     with start_server(database_url, "--compiled", compiled) as server:
+        before = first_pass(server)
         batch, key = make_batch(server.project_id, 3), {"x-seestack-key": server.api_key}
         assert server.post(batch).status == 202
         assert server.post(batch, Idempotency_Key="one").status == 202
         assert ReflectingClient(server.channel()).ingest(batch, key)["accepted"] == 3
-        wait_until(lambda: scrape(server).get("rolled_up_rows_total") == 9, "all rows are in the rollups")
-        assert scrape(server).get("rollup_handed_rows_total") == 9
+        assert wait_for_rows(server, before, 9) == 9
 
 
 def test_a_worker_that_comes_after_one_that_was_killed_hands_over_too(database_url: str) -> None:
     with start_server(database_url) as server:
+        before = first_pass(server)
         kill(live_workers(server, "http_bridge"))
         wait_until(lambda: scrape(server).get("worker_restarts_total", kind="http") == 1, "the worker is replaced")
         wait_until(lambda: server.request("GET", "/readyz").status == 200, "it serves")
         assert server.post(make_batch(server.project_id, 3)).status == 202
-        wait_until(lambda: scrape(server).get("rollup_handed_rows_total") == 3, "its rows are handed over")
+        assert wait_for_rows(server, before, 3) == 3
 
 
 def test_rows_that_others_store_are_read(database_url: str) -> None:
     with start_server(database_url) as server:
-        assert server.post(make_batch(server.project_id, 2)).status == 202
+        before = first_pass(server)
         with psycopg.connect(database_url) as connection:
-            connection.execute(
-                """
-                INSERT INTO http_request_rows (id, project, "timestamp", duration_ms, is_inbound, status_code, method,
-                                               host, path)
-                SELECT gen_random_uuid(), project, now(), 1, false, 200, 'GET', 'h', '/'
-                  FROM http_request_rows LIMIT 1
-                """
-            )
-        wait_until(lambda: scrape(server).get("rolled_up_rows_total") == 3, "all rows are in the rollups")
-        assert scrape(server).get("rollup_handed_rows_total") == 2
+            connection.execute(BY_HAND)
+        assert server.post(make_batch(server.project_id, 2)).status == 202
+        assert wait_for_rows(server, before, 3) == 2
 
 
 def test_a_process_that_ends_amidst_its_rows_takes_none_of_others_along() -> None:
