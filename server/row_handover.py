@@ -8,12 +8,13 @@ import errno
 import socket
 import struct
 import threading
-from collections import defaultdict
 from typing import Final
 
 from storage.rollups.handed_rows import HandedRows, Handover
+from storage.writing.destination import Target
 from storage.writing.flush_report import FlushReport
 from storage.writing.http_requests import HTTP_REQUESTS
+from storage.writing.row_encoding import EncodedBatch
 
 MOST_UNSENT_BYTES: Final = 8 * 2**20  # of a process, when the main one is slow
 _HEADER: Final = struct.Struct("=QiIQ")  # id of the transaction, shard, rows, bytes
@@ -40,24 +41,20 @@ class RowSender:
             self._transport.abort()
 
     def send(self, report: FlushReport) -> None:
-        """Hand over the rows of a flush if they are stored, all or none of them."""
+        """Hand over the rows of a flush if they are stored, unless too many wait already."""
         transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+        if not report.is_stored or transport is None or transport.is_closing():
             return
-        if not report.is_stored:
+        if transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             return
-        columns = HTTP_REQUESTS.form.columns
-        of_shards: defaultdict[int, list[bytes]] = defaultdict(list)
-        rows: defaultdict[int, int] = defaultdict(int)
+        by_target: dict[Target, list[EncodedBatch]] = {}
         for submission in report.submissions:
-            target, batch = submission.target, submission.batch
-            if target is None or batch.form.columns is not columns:
-                return
-            of_shards[target.shard].append(batch.data)
-            rows[target.shard] += batch.rows
-        for shard, data in of_shards.items():
-            header = _HEADER.pack(report.transaction_id, shard, rows[shard], sum(map(len, data)))
-            transport.writelines([header, *data])
+            if submission.target is not None:
+                by_target.setdefault(submission.target, []).append(submission.batch)
+        for target, batches in by_target.items():
+            if target.form.columns == HTTP_REQUESTS.form.columns:
+                rows, data = sum(batch.rows for batch in batches), b"".join([batch.data for batch in batches])
+                transport.write(_HEADER.pack(report.transaction_id, target.shard, rows, len(data)) + data)
 
 
 class RowReceiver:

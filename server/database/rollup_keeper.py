@@ -76,10 +76,10 @@ class RollupKeeper:
         longest_interval_s: float = INTERVAL_S,
     ) -> None:
         """Hours and days are kept for `retention_days`, None: all. What `requests` ask for is not rested from.
-        `handover` has rows of the shard that this server's processes have stored.
 
-        The index that finds rows is brought up to date by a pass, but not within `summaries_interval_s` again. A pass
-        is due when it is likely to have WORTHWHILE_ROWS, between INTERVAL_S and `longest_interval_s` after the last.
+        `handover` has rows of the shard that this server's processes have stored. The index that finds the others is
+        brought up to date by a pass, but not within `summaries_interval_s` again. A pass is due when it is likely to
+        have WORTHWHILE_ROWS, between INTERVAL_S and `longest_interval_s` after the last.
         """
         self._summaries_interval_s = summaries_interval_s
         self._next_summaries_at = 0.0

@@ -27,6 +27,7 @@ ROWS_WANTED: Final = 50_000  # of a pass
 # A pass with more rows begins again with fewer transactions: its groups, up to one a row, are in memory.
 MOST_ROWS: Final = 2 * ROWS_WANTED
 FIRST_TRANSACTIONS: Final = 1_000
+MOST_LISTED: Final = 200  # transactions, of others than this server's processes, that a query names
 
 # Sums can be made again from rows, so nothing waits for the disk. The rows are found by their transactions' index, and
 # counted without being sorted before.
@@ -96,7 +97,7 @@ class Roller:
                 if not seen.is_of_this_cluster:
                     return None
                 base = transaction_base - seen.first_transaction
-                done = self._roll_new(connection, seen, base)
+                done = self._roll_if_any(connection, seen, base)
         except _TooManyRowsError:
             self._forget_all()
             return Pass(0, 0, 0, is_behind=True)
@@ -106,7 +107,7 @@ class Roller:
         self._handover.forget(self._shard, below=base + (done.reached if done is not None else seen.mark))
         return done
 
-    def _roll_new(self, connection: psycopg.Connection, seen: RollupState, base: int) -> Pass | None:
+    def _roll_if_any(self, connection: psycopg.Connection, seen: RollupState, base: int) -> Pass | None:
         is_empty = seen.mark != EMPTYING and not (
             self._handed(seen.mark, seen.final_below, base) or has_rows(connection, seen.mark, seen.final_below)
         )
@@ -156,17 +157,20 @@ class Roller:
         counts = count_rows(connection, first, end)
         yield 0
         # Some have come only now.
-        for number, (rows, data) in self._handed(first, end, base).items():
-            if counts.get(number - base) != rows:
-                continue
-            del counts[number - base]
+        handed = self._handed(first, end, base)
+        whole = {number - base: data for number, (rows, data) in handed.items() if counts.get(number - base) == rows}
+        others = list(counts.keys() - whole.keys())
+        if len(others) > MOST_LISTED:
+            yield from add_rows(connection, first, end, to)
+            return
+        for data in whole.values():
             at = 0
             while at < len(data):
                 added, at = to.add_written(data, at, ROWS_AT_ONCE)
                 self.handed_rows += added
                 yield added
-        if counts:
-            yield from add_rows(connection, first, end, to, list(counts))
+        if others:
+            yield from add_rows(connection, first, end, to, others)
 
     def _handed(self, first: int, end: int, base: int) -> Mapping[int, HandedRows]:
         return self._handover.between(self._shard, base + first, base + end)
