@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
 
+import psutil
+
 from bench.different_rows import RollupMeter
 from bench.processes import COMMAND, CpuMeter
 from bench.stand import Stand, run_stand
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _measure(stand: Stand, shape: Shape) -> Figures:
     rollups = RollupMeter(stand.database)
+    main_process_before = _own_seconds(stand.server.process)
     with CpuMeter(stand.server) as cpu:
         load, _ = stand.load(shape)
         rollups.wait_until_kept()
@@ -46,10 +49,17 @@ def _measure(stand: Stand, shape: Shape) -> Figures:
     return {
         "requests/s": load.rate,
         "server us a row": cpu.server_seconds / rows * 1e6,
+        "of it the main process": (_own_seconds(stand.server.process) - main_process_before) / rows * 1e6,
         "Postgres us a row": cpu.postgres_seconds / rows * 1e6,
         "of it for the rollups": rollups.seconds() / rows * 1e6,
         "both us a row": (cpu.server_seconds + cpu.postgres_seconds) / rows * 1e6,
     }
+
+
+def _own_seconds(process: psutil.Process) -> float:
+    """Return the CPU time of a process without its children: that of a server's main process is mostly for rollups."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _print(shape: Shape, rounds: Sequence[Sequence[Figures]]) -> None:

@@ -4,10 +4,13 @@ Whatever gets lost here, or is not taken, is read from the table instead.
 """
 
 import asyncio
-import errno
-import socket
+import fcntl
+import os
+import select
 import struct
 import threading
+import time
+from contextlib import suppress
 from typing import Final
 
 from storage.rollups.handed_rows import HandedRows, Handover
@@ -16,6 +19,7 @@ from storage.writing.flush_report import FlushReport
 from storage.writing.http_requests import HTTP_REQUESTS
 from storage.writing.row_encoding import EncodedBatch
 
+PIPE_BYTES: Final = 2**20
 MOST_UNSENT_BYTES: Final = 8 * 2**20  # of a process, when the main one is slow
 _HEADER: Final = struct.Struct("=QiIQ")  # id of the transaction, shard, rows, bytes
 
@@ -30,10 +34,9 @@ class RowSender:
 
     async def start(self) -> None:
         """Send rows from now on."""
-        own = socket.socket(fileno=self._descriptor)
-        own.setblocking(False)
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=own)
+        pipe = os.fdopen(self._descriptor, "wb", buffering=0)
+        self._transport, _ = await loop.connect_write_pipe(asyncio.Protocol, pipe)
 
     def close(self) -> None:
         """Send no more."""
@@ -58,47 +61,60 @@ class RowSender:
 
 
 class RowReceiver:
-    """The side of the main process: a thread for each process that stores rows."""
+    """The side of the main process: a pipe from each process that stores rows, and a thread that reads all of them."""
+
+    # Rows come with every flush, but to be woken up for each of them costs more than they do.
+    PAUSE_S = 0.05
 
     def __init__(self, handover: Handover) -> None:
-        """What is received is added to `handover`."""
+        """What is received is added to `handover`, which has it received at once when it is asked."""
         self._handover = handover
+        self._lock = threading.Lock()
+        self._pipes: dict[int, bytes] = {}  # what has come of a flush that is not whole yet
+        self._buffer = memoryview(bytearray(PIPE_BYTES))
+        self._readable = select.epoll()
+        handover.receive = self.receive
+        threading.Thread(target=self._run, name="rows", daemon=True).start()
 
     def open(self) -> int:
-        """Return the descriptor, which a new process inherits, of a socket whose other end is read until it closes.
+        """Return the end of a new pipe that a process inherits; it is read until it is closed. Raises OSError."""
+        own, other = os.pipe()
+        os.set_blocking(own, False)
+        with suppress(OSError):  # a smaller one will do
+            fcntl.fcntl(own, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with self._lock:
+            self._pipes[own] = b""
+        self._readable.register(own, select.EPOLLIN)
+        return other
 
-        Raises OSError.
-        """
-        own, other = socket.socketpair()
-        try:
-            threading.Thread(target=self._receive, args=(own,), name="rows", daemon=True).start()
-        except RuntimeError as error:
-            own.close()
-            other.close()
-            raise OSError(errno.EAGAIN, str(error)) from error
-        return other.detach()
+    def receive(self) -> None:
+        """Receive all that has been sent until now."""
+        with self._lock:
+            for pipe in list(self._pipes):
+                self._read(pipe)
 
-    def _receive(self, connection: socket.socket) -> None:
-        with connection:
-            while (header := _read(connection, _HEADER.size)) is not None:
-                transaction_id, shard, rows, size = _HEADER.unpack(header)
-                data = _read(connection, size)
-                if data is None:
-                    return
-                self._handover.add(shard, transaction_id, HandedRows(rows, data))
+    def _read(self, pipe: int) -> None:
+        with suppress(BlockingIOError):
+            while size := os.readv(pipe, [self._buffer]):
+                self._pipes[pipe] = self._take_from(self._pipes[pipe] + self._buffer[:size])
+            self._readable.unregister(pipe)
+            os.close(pipe)
+            del self._pipes[pipe]
 
+    def _take_from(self, received: bytes) -> bytes:
+        """Add all flushes that are whole, and return the rest."""
+        at = 0
+        while len(received) - at >= _HEADER.size:
+            transaction_id, shard, rows, size = _HEADER.unpack_from(received, at)
+            end = at + _HEADER.size + size
+            if end > len(received):
+                break
+            self._handover.add(shard, transaction_id, HandedRows(rows, received[at + _HEADER.size : end]))
+            at = end
+        return received[at:]
 
-def _read(connection: socket.socket, size: int) -> bytearray | None:
-    """Return so many bytes, None if the connection ends before."""
-    data = bytearray(size)
-    view, read = memoryview(data), 0
-    while read < size:
-        try:
-            # Otherwise this thread would be woken up for each of many pieces.
-            more = connection.recv_into(view[read:], 0, socket.MSG_WAITALL)
-        except ConnectionResetError:
-            return None
-        if not more:
-            return None
-        read += more
-    return data
+    def _run(self) -> None:
+        while True:
+            self._readable.poll()
+            time.sleep(self.PAUSE_S)
+            self.receive()

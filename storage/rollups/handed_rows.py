@@ -15,7 +15,7 @@ class HandedRows(NamedTuple):
     """All rows that a transaction has stored in one shard, in the form of HTTP_REQUESTS."""
 
     rows: int
-    data: bytes | bytearray
+    data: bytes
 
 
 class Handover:
@@ -26,6 +26,7 @@ class Handover:
 
     def __init__(self, on_much: Callable[[], None] | None = None) -> None:
         """`on_much` is called when there are more than MUCH_BYTES from now on."""
+        self.receive: Callable[[], None] = lambda: None  # has what is under way added
         self._on_much = on_much
         self._lock = threading.Lock()
         self._shards: dict[int, dict[int, HandedRows]] = {}
@@ -50,6 +51,7 @@ class Handover:
 
     def between(self, shard: int, first: int, end: int) -> dict[int, HandedRows]:
         """Return what the transactions from `first` on and before `end` have stored in a shard."""
+        self.receive()
         with self._lock:
             return {number: handed for number, handed in self._shards.get(shard, {}).items() if first <= number < end}
 

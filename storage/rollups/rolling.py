@@ -6,7 +6,7 @@ happens. Rows that were handed over are summed up as they were sent, all others 
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -163,14 +163,23 @@ class Roller:
         if len(others) > MOST_LISTED:
             yield from add_rows(connection, first, end, to)
             return
-        for data in whole.values():
-            at = 0
-            while at < len(data):
-                added, at = to.add_written(data, at, ROWS_AT_ONCE)
-                self.handed_rows += added
-                yield added
+        yield from self._add_handed(whole.values(), to)
         if others:
             yield from add_rows(connection, first, end, to, others)
+
+    def _add_handed(self, flushes: Iterable[bytes], to: Aggregator) -> Iterator[int]:
+        seen = 0
+        for data in flushes:
+            at = 0
+            while at < len(data):
+                added, at = to.add_written(data, at, ROWS_AT_ONCE - seen)
+                seen += added
+                if seen == ROWS_AT_ONCE:
+                    self.handed_rows += seen
+                    yield seen
+                    seen = 0
+        self.handed_rows += seen
+        yield seen
 
     def _handed(self, first: int, end: int, base: int) -> Mapping[int, HandedRows]:
         return self._handover.between(self._shard, base + first, base + end)
