@@ -17,7 +17,7 @@ from storage.rollups.aggregation import Aggregator
 from storage.rollups.handed_rows import HandedRows, Handover
 from storage.rollups.merging import note_unmerged
 from storage.rollups.names import Name, Names
-from storage.rollups.new_rows import ROWS_AT_ONCE, add_rows, count_rows, has_rows
+from storage.rollups.new_rows import add_rows, count_rows, has_rows
 from storage.rollups.state import EMPTYING, RollupState, empty_some, lock_state, read_state
 from storage.rollups.summing import Summing
 from storage.rollups.tables import write_stored
@@ -27,6 +27,7 @@ ROWS_WANTED: Final = 50_000  # of a pass
 # A pass with more rows begins again with fewer transactions: its groups, up to one a row, are in memory.
 MOST_ROWS: Final = 2 * ROWS_WANTED
 FIRST_TRANSACTIONS: Final = 1_000
+HANDED_AT_ONCE: Final = 2_000  # rows, between rests; Postgres does nothing meanwhile
 MOST_LISTED: Final = 200  # transactions, of others than this server's processes, that a query names
 
 # Sums can be made again from rows, so nothing waits for the disk. The rows are found by their transactions' index, and
@@ -172,9 +173,9 @@ class Roller:
         for data in flushes:
             at = 0
             while at < len(data):
-                added, at = to.add_written(data, at, ROWS_AT_ONCE - seen)
+                added, at = to.add_written(data, at, HANDED_AT_ONCE - seen)
                 seen += added
-                if seen == ROWS_AT_ONCE:
+                if seen == HANDED_AT_ONCE:
                     self.handed_rows += seen
                     yield seen
                     seen = 0
