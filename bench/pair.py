@@ -65,10 +65,11 @@ def _own_seconds(process: psutil.Process) -> float:
 def _print(shape: Shape, rounds: Sequence[Sequence[Figures]]) -> None:
     for figure in rounds[0][0]:
         before, after = (median(of_both[index][figure] for of_both in rounds) for index in (0, 1))
-        low, middle, high = quantiles((new[figure] / max(old[figure], 1e-9) for old, new in rounds), n=4)
-        sys.stdout.write(
-            f"{shape!s:24} {figure:24} {before:10,.2f} {after:10,.2f}   x {middle:.2f} ({low:.2f} to {high:.2f})\n"
-        )
+        line = f"{shape!s:24} {figure:24} {before:10,.2f} {after:10,.2f}"
+        if before:  # an earlier version may have no part of its own for it
+            low, middle, high = quantiles((new[figure] / old[figure] for old, new in rounds), n=4)
+            line += f"   x {middle:.2f} ({low:.2f} to {high:.2f})"
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
